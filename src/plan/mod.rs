@@ -1,0 +1,103 @@
+//! Observe in batches, compare with the desired state, and order: a plan is data.
+//!
+//! **Invariant:** making a plan changes nothing, and the same desired state on the same host gives the same plan,
+//! byte for byte.
+
+pub mod effect;
+
+pub use effect::{
+    Attributes, Conffiles, Effect, GroupAction, PackageAction, PackageOperation, PackageOptions, Principal, Run,
+    UnitAction, UserAction, WriteFile,
+};
+
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+
+use crate::error::{Code, Explain};
+use crate::resource::{Content, Origin, ResourceId};
+
+/// What one resource needs changed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Change {
+    /// One line in the past tense of what will have been done: `content changed`, `mode 0644 -> 0600`, `started`.
+    pub summary: String,
+    /// Whether this creates what was not there before: only such things are removed again when they leave the branch.
+    pub creates: bool,
+    /// What to do, in order.
+    pub effects: Vec<Effect>,
+    /// How to show it.
+    pub diffs: Vec<Diff>,
+}
+
+/// How a change is shown.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Diff {
+    /// The content of a path becomes another; both sides are read when it is shown.
+    Content {
+        /// The path whose present content is the left side; absent when it does not exist.
+        path: PathBuf,
+        /// The right side; `None` when the path goes away.
+        after: Option<Content>,
+    },
+    /// A property becomes another.
+    Property {
+        /// Its name: `mode`, `owner`, `version`, `active`.
+        name: String,
+        /// Present value; empty when there is none.
+        before: String,
+        /// Value to be.
+        after: String,
+    },
+}
+
+/// Why a resource cannot be planned on this host.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{resource}: {message}")]
+pub struct PlanError {
+    /// Which resource.
+    pub resource: ResourceId,
+    /// What is wrong, without the resource's name.
+    pub message: String,
+    /// What to do.
+    pub help: String,
+    /// Stable code, `E3xx`.
+    pub code: Code,
+    /// Where it was declared; filled in by the plan.
+    pub origin: Option<Origin>,
+}
+
+impl PlanError {
+    /// An error whose place the plan will fill in.
+    pub fn new(resource: ResourceId, code: Code, message: impl Into<String>, help: impl Into<String>) -> PlanError {
+        PlanError { resource, message: message.into(), help: help.into(), code, origin: None }
+    }
+}
+
+impl Explain for PlanError {
+    fn code(&self) -> Code {
+        self.code
+    }
+    fn remedy(&self) -> String {
+        self.help.clone()
+    }
+    fn place(&self) -> Option<String> {
+        self.origin.as_ref().map(ToString::to_string)
+    }
+}
+
+/// One resource's change in its place in the plan.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Step {
+    /// Which resource.
+    pub resource: ResourceId,
+    /// Where it was declared; for something that left the branch, where it was last declared.
+    pub origin: Origin,
+    /// What changes.
+    pub change: Change,
+    /// Positions of earlier steps whose failure makes this one impossible.
+    pub needs: Vec<usize>,
+    /// Whether the resource left the branch.
+    pub prune: bool,
+    /// Never show content or values.
+    pub sensitive: bool,
+}

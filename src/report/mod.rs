@@ -1,0 +1,3 @@
+//! Tell what happened: the journal, the history, the status.
+//!
+//! **Invariant:** everything that is decided is one structured entry; nothing that is sensitive is in any of them.

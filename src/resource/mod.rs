@@ -1,0 +1,410 @@
+//! The kinds of resource: what an author can declare, one file per kind.
+//!
+//! A kind is data: its fields, what it needs to know of the host, and the [`Change`] that would bring the host
+//! to the declared state. It never acts. The host's verbs are the closed set of [`Effect`](crate::plan::Effect)s, which
+//! [`crate::apply`] journals and executes, so that a new kind is one new file and one line in the table below, and crash
+//! recovery, batching and redaction come for free.
+//!
+//! **Invariant:** [`Resource::plan`] is a pure function of the declaration and the [`Observed`] host.
+
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::path::{Component, Path, PathBuf};
+
+use crate::error::Code;
+use crate::plan::{Change, PlanError};
+use crate::system::observe::{Needs, Observed, PathState, Present};
+
+/// Lists every kind once: the enum, its dispatch and the registry come from this table. The order is the default
+/// order of application between resources that nothing else orders.
+macro_rules! kinds {
+    ($($variant:ident = $module:ident,)*) => {
+        $(pub mod $module;)*
+
+        /// A declared resource of any kind.
+        #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+        #[allow(missing_docs, reason = "each variant is documented by its module")]
+        pub enum AnyResource { $($variant($module::$variant),)* }
+
+        /// Every kind, in default order.
+        pub const KINDS: &[Kind] = &[$(Kind {
+            name: <$module::$variant as Resource>::KIND,
+            summary: <$module::$variant as Resource>::SUMMARY,
+            example: <$module::$variant as Resource>::EXAMPLE,
+            fields: <$module::$variant as Resource>::FIELDS,
+            declare: |declaration| Ok(AnyResource::$variant(<$module::$variant as Resource>::declare(declaration)?)),
+        },)*];
+
+        impl AnyResource {
+            /// Position of the kind in [`KINDS`].
+            pub fn rank(&self) -> usize {
+                let name = match self { $(AnyResource::$variant(_) => <$module::$variant as Resource>::KIND,)* };
+                KINDS.iter().position(|kind| kind.name == name).unwrap_or(KINDS.len())
+            }
+            /// What must be observed before this resource can be planned.
+            pub fn needs(&self, needs: &mut Needs) {
+                match self { $(AnyResource::$variant(resource) => resource.needs(needs),)* }
+            }
+            /// What this resource provides and requires beside what the author wrote.
+            pub fn relations(&self, relations: &mut Relations) {
+                match self { $(AnyResource::$variant(resource) => resource.relations(relations),)* }
+            }
+            /// What has to change on the host.
+            ///
+            /// # Errors
+            /// The resource cannot be planned on this host.
+            pub fn plan(&self, context: &Context<'_>) -> Result<Option<Change>, PlanError> {
+                match self { $(AnyResource::$variant(resource) => resource.plan(context),)* }
+            }
+            /// What removes this resource from the host, when it left the branch and abide had created it.
+            ///
+            /// # Errors
+            /// The removal is not safe on this host.
+            pub fn prune(&self, context: &Context<'_>) -> Result<Option<Change>, PlanError> {
+                match self { $(AnyResource::$variant(resource) => resource.prune(context),)* }
+            }
+        }
+    };
+}
+
+kinds! {
+    Symlink = symlink,
+}
+
+#[cfg(test)]
+pub(crate) mod testing;
+
+/// Whether a thing shall be there.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Ensure {
+    /// It shall be there.
+    #[default]
+    Present,
+    /// It shall not be there.
+    Absent,
+}
+
+/// The name of a resource that is a path: absolute, normal, not the root.
+///
+/// # Errors
+/// The name is not such a path.
+pub fn path_name(declaration: &Declaration<'_>) -> Result<PathBuf, DeclareError> {
+    let path = Path::new(declaration.name);
+    let normal = path.components().collect::<PathBuf>().as_os_str() == path.as_os_str();
+    let plain = path.components().skip(1).all(|part| matches!(part, Component::Normal(_)));
+    if path.is_absolute() && normal && plain && path.parent().is_some() && !declaration.name.contains('\0') {
+        return Ok(path.to_owned());
+    }
+    Err(DeclareError {
+        span: None,
+        message: format!("`{}` is not a plain absolute path", crate::error::escaped(declaration.name)),
+        help: "write it from `/` on, without `.`, `..`, doubled or trailing slashes".into(),
+    })
+}
+
+/// One entry of the table of kinds.
+pub struct Kind {
+    /// The word in `[kind.name]`.
+    pub name: &'static str,
+    /// One sentence for the reference.
+    pub summary: &'static str,
+    /// A complete role that uses the kind; parsed by a test, printed in the reference.
+    pub example: &'static str,
+    /// The fields, in the order of the reference.
+    pub fields: &'static [Field],
+    /// Builds the resource from its table.
+    pub declare: fn(Declaration<'_>) -> Result<AnyResource, DeclareError>,
+}
+
+/// A field of a kind, for the reference, the JSON Schema and suggestions.
+pub struct Field {
+    /// The key in the table.
+    pub name: &'static str,
+    /// Its type as an author would say it: `string`, `boolean`, `list of strings`, `"present" or "absent"`, ….
+    pub kind: &'static str,
+    /// Its default in words; empty when the field is required.
+    pub default: &'static str,
+    /// One or two sentences.
+    pub doc: &'static str,
+}
+
+/// What a kind has to do.
+pub trait Resource: Sized {
+    /// The word in `[kind.name]`.
+    const KIND: &'static str;
+    /// One sentence for the reference.
+    const SUMMARY: &'static str;
+    /// A complete role that uses the kind.
+    const EXAMPLE: &'static str;
+    /// The fields.
+    const FIELDS: &'static [Field];
+
+    /// Validates a table. Errors name the key they are about, so that the reader gets a pointer under it.
+    ///
+    /// # Errors
+    /// The table does not describe a resource of this kind.
+    fn declare(declaration: Declaration<'_>) -> Result<Self, DeclareError>;
+
+    /// Adds what must be observed.
+    fn needs(&self, needs: &mut Needs);
+
+    /// Adds what this resource provides and requires, for automatic order.
+    fn relations(&self, relations: &mut Relations);
+
+    /// What has to change; `None` when the host is as declared.
+    ///
+    /// # Errors
+    /// See [`PlanError`].
+    fn plan(&self, context: &Context<'_>) -> Result<Option<Change>, PlanError>;
+
+    /// What takes the resource away again. `None`: nothing to do.
+    ///
+    /// # Errors
+    /// See [`PlanError`].
+    fn prune(&self, context: &Context<'_>) -> Result<Option<Change>, PlanError>;
+}
+
+/// What planning may look at.
+pub struct Context<'a> {
+    /// The host as it is, observed in one batch.
+    pub host: &'a Observed,
+    /// Whether a resource that this one is ordered after will change in this run (for reload, restart, refresh).
+    pub changes: &'a dyn Fn(&ResourceId) -> bool,
+    /// Whether something in this plan provides what the host does not have yet.
+    pub provided: &'a dyn Fn(&Provision) -> bool,
+}
+
+impl<'a> Context<'a> {
+    /// What is at a path; `None` when nothing is.
+    ///
+    /// # Errors
+    /// The path cannot be reached (E301) or read (E302). A parent that this plan makes is no obstacle.
+    pub fn path(&self, resource: &ResourceId, path: &Path) -> Result<Option<&'a Present>, PlanError> {
+        match self.host.paths.get(path) {
+            Some(PathState::Present(present)) => Ok(Some(present)),
+            Some(PathState::Absent) | None => Ok(None),
+            Some(PathState::Blocked { at, .. }) if (self.provided)(&Provision::Path(at.clone())) => Ok(None),
+            Some(PathState::Blocked { at, reason }) => Err(PlanError::new(
+                resource.clone(),
+                Code("E301"),
+                format!("{} cannot be reached: {} {reason}", path.display(), at.display()),
+                format!("move {} away, or declare it as a directory with `force = true`", at.display()),
+            )),
+            Some(PathState::Unreadable(reason)) => Err(PlanError::new(
+                resource.clone(),
+                Code("E302"),
+                format!("{} cannot be read: {reason}", path.display()),
+                "run as root, and check the file system for errors",
+            )),
+        }
+    }
+}
+
+/// The name of a resource: `kind:name`.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ResourceId {
+    /// The kind's word.
+    pub kind: String,
+    /// The name inside the kind: a path, a package, a unit.
+    pub name: String,
+}
+
+impl ResourceId {
+    /// Makes an id of its two parts.
+    pub fn new(kind: &str, name: &str) -> ResourceId {
+        ResourceId { kind: kind.to_owned(), name: name.to_owned() }
+    }
+
+    /// Reads `kind:name`; the name may contain further colons.
+    pub fn parse(text: &str) -> Option<ResourceId> {
+        let (kind, name) = text.split_once(':')?;
+        (!kind.is_empty() && !name.is_empty()).then(|| ResourceId::new(kind, name))
+    }
+}
+
+impl fmt::Display for ResourceId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.kind, self.name)
+    }
+}
+
+impl fmt::Debug for ResourceId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// A thing that one resource provides and another may need.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Provision {
+    /// A path exists.
+    Path(PathBuf),
+    /// A user exists.
+    User(String),
+    /// A group exists.
+    Group(String),
+    /// A package is installed.
+    Package(String),
+    /// A unit is known to systemd; the full name with its suffix.
+    Unit(String),
+}
+
+/// What a resource provides and requires. An edge is drawn wherever one resource requires what another in the same plan provides;
+/// a requirement nobody in the plan provides draws no edge (the host may have it already).
+#[derive(Debug, Default)]
+pub struct Relations {
+    /// Provided once this resource is applied.
+    pub provides: Vec<Provision>,
+    /// Needed before this resource is applied.
+    pub requires: Vec<Provision>,
+    /// Ordered after these, and told when they change (`reload-on`, `restart-on`, `refresh-on`).
+    pub watches: Vec<ResourceId>,
+}
+
+/// The table of one resource as its kind gets it: rendered, with positions, and with access to the role's files.
+pub struct Declaration<'a> {
+    /// The name inside the kind.
+    pub name: &'a str,
+    /// The rendered table without the common fields.
+    pub table: crate::manifest::node::Node,
+    /// Files beside the role, templates.
+    pub files: &'a dyn RoleFiles,
+}
+
+/// Access of a kind to the files of the role that declares it, below the role's folder of the desired-state tree.
+pub trait RoleFiles {
+    /// A file's content, not rendered.
+    ///
+    /// # Errors
+    /// There is no such file, it is a symlink, or it is over the size limit.
+    fn source(&self, path: &str) -> Result<Content, String>;
+
+    /// A template, rendered with the resource's variables.
+    ///
+    /// # Errors
+    /// The template is missing or fails; the message names file, line and expression.
+    fn template(&self, path: &str) -> Result<Content, String>;
+
+    /// Every file below a folder, sorted by path, with paths relative to it.
+    ///
+    /// # Errors
+    /// There is no such folder, or it holds something that is not a plain file.
+    fn folder(&self, path: &str) -> Result<Vec<FolderEntry>, String>;
+}
+
+/// One file of a source folder.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FolderEntry {
+    /// Path relative to the folder, with `/` between components.
+    pub path: String,
+    /// Whether Git has it as executable.
+    pub executable: bool,
+    /// Its content.
+    pub content: Content,
+}
+
+/// Content that a file shall have: known by hash at plan time, read only when it is written or shown.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Content {
+    /// SHA-256 of the bytes.
+    pub sha256: [u8; 32],
+    /// Length in bytes.
+    pub size: u64,
+    /// Where the bytes are.
+    pub origin: ContentOrigin,
+}
+
+/// Where the bytes of a [`Content`] are.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum ContentOrigin {
+    /// Rendered or written in the manifest.
+    Inline(Vec<u8>),
+    /// An object of the store, by its id in hex.
+    Blob(String),
+}
+
+/// The reason why a table is not a resource, with the key it is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeclareError {
+    /// Byte range in the source file that the reader shall look at; `None` for the table's head.
+    pub span: Option<std::ops::Range<usize>>,
+    /// What is wrong.
+    pub message: String,
+    /// What to do; empty when the message says it.
+    pub help: String,
+}
+
+/// Fields that every kind has.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Common {
+    /// Apply after these.
+    pub after: Vec<ResourceId>,
+    /// Apply before these.
+    pub before: Vec<ResourceId>,
+    /// Remove it from the host when it leaves the branch.
+    pub prune: bool,
+    /// Change the host, or only report.
+    pub enforce: Enforce,
+    /// Fields whose drift is not looked at.
+    pub ignore: Vec<String>,
+    /// Position among waves; resources of a lower wave come first.
+    pub wave: i32,
+    /// Never shown in diffs, journal or state.
+    pub sensitive: bool,
+}
+
+impl Default for Common {
+    fn default() -> Common {
+        Common {
+            after: Vec::new(),
+            before: Vec::new(),
+            prune: true,
+            enforce: Enforce::Yes,
+            ignore: Vec::new(),
+            wave: 0,
+            sensitive: false,
+        }
+    }
+}
+
+/// What to do about drift.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Enforce {
+    /// `true`: correct it.
+    Yes,
+    /// `"warn"`: report it.
+    Warn,
+    /// `false`: do not even look.
+    No,
+}
+
+/// A resource with everything around it: the element of a desired state.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Declared {
+    /// Its name.
+    pub id: ResourceId,
+    /// The common fields.
+    pub common: Common,
+    /// The kind's own part.
+    pub resource: AnyResource,
+    /// Where it was declared.
+    pub origin: Origin,
+}
+
+/// The place of a declaration.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Origin {
+    /// Role that declares it.
+    pub role: String,
+    /// File in the tree.
+    pub file: String,
+    /// Line, from 1.
+    pub line: u32,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.file, self.line)
+    }
+}

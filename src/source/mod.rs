@@ -1,0 +1,58 @@
+//! Fetch the branch, and take what was fetched into a store of our own.
+//!
+//! Two processes meet here. The *fetcher* (no root, network) polls the remotes and leaves packs and one [`Note`] in its *spool*.
+//! The *converger* (root, no network) presumes the fetcher hostile: it opens the spool by directory descriptor, copies each pack
+//! under its limits into its own *store*, and re-hashes every object while it indexes them. What the note says is for people;
+//! nothing is decided by it.
+//!
+//! **Invariant:** an object that the later stages can read from the [`Store`](store::Store) has been hashed by this process
+//! under its own name.
+
+pub mod objects;
+
+pub use objects::{Entry, EntryKind, ObjectError, Objects};
+
+use serde::{Deserialize, Serialize};
+
+/// The tip that the spool offers, whole in the store but proven by nobody. Only [`trust`](crate::trust) makes more of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Candidate {
+    /// The commit that the fetcher says the branch is at.
+    pub tip: gix::ObjectId,
+}
+
+/// What the fetcher says of its last poll; written whole, by rename, as `note.json` in the spool. Shown in the status, trusted for nothing.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Note {
+    /// When the poll ended, seconds since the epoch.
+    pub time: i64,
+    /// The remote that answered, without credentials; empty when none did.
+    pub url: String,
+    /// The commit that the branch is at, in hex; empty when unknown.
+    pub tip: String,
+    /// Whether the tip differs from the poll before.
+    pub changed: bool,
+    /// Bytes of pack that were received.
+    pub received: u64,
+    /// How long it took, milliseconds.
+    pub took: u64,
+    /// Polls that failed in a row, this one included; 0 after a good one.
+    pub failures: u32,
+    /// Per remote that was tried and failed: URL and explained problem.
+    pub problems: Vec<RemoteProblem>,
+}
+
+/// A remote that did not answer as it should.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RemoteProblem {
+    /// The remote, without credentials.
+    pub url: String,
+    /// The stable code, `E1xx`.
+    pub code: String,
+    /// What happened.
+    pub what: String,
+    /// What to do.
+    pub remedy: String,
+}
