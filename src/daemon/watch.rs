@@ -22,7 +22,9 @@ impl Watches {
     /// # Errors
     /// The system has no inotify instance left.
     pub fn new() -> std::io::Result<Watches> {
-        Ok(Watches { inotify: AsyncFd::register(Inotify::init()?)?, names: HashMap::new() })
+        #[expect(deprecated, reason = "its successor is unsafe; `Inotify` keeps one descriptor for its whole life")]
+        let inotify = AsyncFd::new(Inotify::init()?)?;
+        Ok(Watches { inotify, names: HashMap::new() })
     }
 
     /// Number of watched directories.
