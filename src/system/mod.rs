@@ -4,3 +4,4 @@
 //! opens, writes or removes a path of the managed host.
 
 pub mod observe;
+pub mod replace;
