@@ -23,8 +23,10 @@ pub const FAILED: u8 = 2;
 /// Keeps a Linux host as a signed Git branch declares.
 #[derive(Parser)]
 #[command(name = "abide", version, about, propagate_version = true, max_term_width = 100)]
-#[command(after_help = "Start a fleet:   abide init fleet\nEnrol a host:    abide enroll <url> --introduction <commit> --key <key>\n\
-    What is going on: abide status")]
+#[command(
+    after_help = "Start a fleet:   abide init fleet\nEnrol a host:    abide enroll <url> --introduction <commit> --key <key>\n\
+    What is going on: abide status"
+)]
 pub struct Program {
     #[command(flatten)]
     global: Global,

@@ -12,7 +12,9 @@ use crate::trust::Revision;
 
 /// Shows revision, signer, sync, health, what differs, the last and the next poll.
 #[derive(Args)]
-#[command(after_help = "Exit code: 0 synced and healthy, 1 anything else.\n\nExample:\n  abide status\n  abide status -o json | jq .run.revision.commit")]
+#[command(
+    after_help = "Exit code: 0 synced and healthy, 1 anything else.\n\nExample:\n  abide status\n  abide status -o json | jq .run.revision.commit"
+)]
 pub struct Arguments {}
 
 /// Runs the command.
@@ -23,7 +25,8 @@ pub fn run(global: &Global, _arguments: &Arguments) -> Answer {
     let status = gather(&global.paths());
     let now = crate::system::clock::now();
     global.print(&status, || render(&status, now));
-    let well = status.run.as_ref().is_some_and(|run| run.sync == Sync::Synced && run.health == Health::Healthy);
+    let well =
+        status.run.as_ref().is_some_and(|run| run.sync == Sync::Synced && run.health == Health::Healthy);
     Ok(if well { OK } else { DIFFERS })
 }
 
@@ -47,7 +50,9 @@ fn render(status: &Status, now: i64) -> String {
     }
     match &status.run {
         Some(run) => render_run(&mut text, run, now),
-        None => text.push_str("No run yet since the host started.\n  do: `abide sync`, or wait for the agent\n"),
+        None => {
+            text.push_str("No run yet since the host started.\n  do: `abide sync`, or wait for the agent\n")
+        }
     }
     render_agent(&mut text, status.agent.as_ref(), now);
     text
@@ -55,8 +60,13 @@ fn render(status: &Status, now: i64) -> String {
 
 fn render_run(text: &mut String, run: &RunStatus, now: i64) {
     let style = |good: bool| if good { Style::Good } else { Style::Bad };
-    let _ = writeln!(text, "Sync      {}", paint(&format!("{:?}", run.sync), style(run.sync == Sync::Synced)));
-    let _ = writeln!(text, "Health    {}", paint(&format!("{:?}", run.health), style(run.health == Health::Healthy)));
+    let _ =
+        writeln!(text, "Sync      {}", paint(&format!("{:?}", run.sync), style(run.sync == Sync::Synced)));
+    let _ = writeln!(
+        text,
+        "Health    {}",
+        paint(&format!("{:?}", run.health), style(run.health == Health::Healthy))
+    );
     match &run.revision {
         Some(revision) => render_revision(text, "Revision", revision),
         None => text.push_str("Revision  none applied yet\n"),
@@ -70,9 +80,12 @@ fn render_run(text: &mut String, run: &RunStatus, now: i64) {
         "Resources {} declared, {} changed, {} failed, {} skipped, {} left",
         counts.resources, counts.changed, counts.failed, counts.skipped, counts.left
     );
-    let _ = writeln!(text, "Last run  {}, took {} ms, because of {}", when(run.time, now), run.took, run.cause);
+    let _ =
+        writeln!(text, "Last run  {}, took {} ms, because of {}", when(run.time, now), run.took, run.cause);
     if let Some(suspended) = &run.suspended {
-        let until = suspended.until.map_or("until `abide resume`".into(), |until| format!("ends {}", ago(until, now)));
+        let until = suspended
+            .until
+            .map_or("until `abide resume`".into(), |until| format!("ends {}", ago(until, now)));
         let _ = writeln!(
             text,
             "{} by {}: {} ({until})",
@@ -110,7 +123,13 @@ fn render_agent(text: &mut String, agent: Option<&AgentStatus>, now: i64) {
             if note.failures > 0 {
                 for problem in &note.problems {
                     let head = format!("[{}] {}: {}", problem.code, problem.url, problem.what);
-                    let _ = writeln!(text, "{} {}\n     do: {}", paint("✗", Style::Bad), escaped(&head), escaped(&problem.remedy));
+                    let _ = writeln!(
+                        text,
+                        "{} {}\n     do: {}",
+                        paint("✗", Style::Bad),
+                        escaped(&head),
+                        escaped(&problem.remedy)
+                    );
                 }
             }
         }

@@ -22,7 +22,10 @@ impl Watches {
     /// # Errors
     /// The system has no inotify instance left.
     pub fn new() -> std::io::Result<Watches> {
-        #[expect(deprecated, reason = "its successor is unsafe; `Inotify` keeps one descriptor for its whole life")]
+        #[expect(
+            deprecated,
+            reason = "its successor is unsafe; `Inotify` keeps one descriptor for its whole life"
+        )]
         let inotify = AsyncFd::new(Inotify::init()?)?;
         Ok(Watches { inotify, names: HashMap::new() })
     }
@@ -100,7 +103,10 @@ impl Watches {
     }
 }
 
-fn matters(names: &HashMap<WatchDescriptor, HashSet<OsString>>, event: &inotify::Event<&std::ffi::OsStr>) -> bool {
+fn matters(
+    names: &HashMap<WatchDescriptor, HashSet<OsString>>,
+    event: &inotify::Event<&std::ffi::OsStr>,
+) -> bool {
     if event.mask.contains(EventMask::Q_OVERFLOW) {
         return true;
     }
