@@ -47,3 +47,8 @@ mod tests {
         assert!(left(now + Duration::from_secs(60)) > Duration::from_secs(50));
     }
 }
+
+/// Waits.
+pub fn wait(duration: Duration) {
+    std::thread::sleep(duration);
+}
