@@ -4,3 +4,11 @@
 //! opens, writes or removes a path of the managed host.
 
 pub mod observe;
+
+pub mod fs;
+
+pub mod accounts;
+
+pub mod exec;
+
+pub mod clock;
