@@ -66,7 +66,9 @@ impl Node {
     /// The value under a key, when this is a table that has it.
     pub fn get(&self, key: &str) -> Option<&Node> {
         match &self.value {
-            Value::Table(entries) => entries.iter().find(|(known, _)| known.name == key).map(|(_, node)| node),
+            Value::Table(entries) => {
+                entries.iter().find(|(known, _)| known.name == key).map(|(_, node)| node)
+            }
             _ => None,
         }
     }
@@ -96,6 +98,19 @@ pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
         .filter(|(distance, candidate)| *distance <= 1 + candidate.len().min(word.len()) / 4)
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, candidate)| candidate)
+}
+
+/// Shows the place of an error in the text of its file, in rustc's form.
+pub fn excerpt(file: &str, text: &str, error: &DeclareError) -> String {
+    use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
+    let span = error.span.clone().unwrap_or(0..0);
+    let span = span.start.min(text.len())..span.end.min(text.len());
+    let annotation = AnnotationKind::Primary.span(span).label(error.message.as_str());
+    let snippet = Snippet::source(text).path(file).annotation(annotation);
+    let report = [Level::ERROR.primary_title(error.message.as_str()).element(snippet)];
+    let shown = Renderer::plain().render(&report);
+    // The title stands in the problem already: keep the place and the text.
+    shown.split_once('\n').map_or(String::new(), |(_, rest)| rest.to_owned())
 }
 
 fn from_table(table: toml::de::DeTable<'_>) -> Value {
@@ -235,8 +250,14 @@ struct Items<'a>(std::slice::Iter<'a, Node>);
 impl<'de> de::SeqAccess<'de> for Items<'de> {
     type Error = ReadError;
 
-    fn next_element_seed<T: de::DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, ReadError> {
-        self.0.next().map(|node| seed.deserialize(Reader(node)).map_err(|error| error.at(&node.span))).transpose()
+    fn next_element_seed<T: de::DeserializeSeed<'de>>(
+        &mut self,
+        seed: T,
+    ) -> Result<Option<T::Value>, ReadError> {
+        self.0
+            .next()
+            .map(|node| seed.deserialize(Reader(node)).map_err(|error| error.at(&node.span)))
+            .transpose()
     }
 }
 
@@ -286,7 +307,10 @@ mod tests {
             ("mode", Value::Integer(420), 20..25, "invalid type: integer `420`, expected a string", ""),
         ] {
             let error = table(key, value).read::<Fields>().unwrap_err();
-            assert_eq!((error.span, error.message.as_str(), error.help.as_str()), (Some(span), message, help));
+            assert_eq!(
+                (error.span, error.message.as_str(), error.help.as_str()),
+                (Some(span), message, help)
+            );
         }
     }
 

@@ -79,8 +79,11 @@ impl Output {
     /// What it said on standard error, or else how it ended; safe to print.
     pub fn complaint(&self) -> String {
         let text = String::from_utf8_lossy(&self.stderr);
-        let lines: Vec<String> =
-            text.lines().map(|line| crate::error::escaped(line.trim())).filter(|line| !line.is_empty()).collect();
+        let lines: Vec<String> = text
+            .lines()
+            .map(|line| crate::error::escaped(line.trim()))
+            .filter(|line| !line.is_empty())
+            .collect();
         match (lines.is_empty(), self.code, self.signal) {
             (false, _, _) => lines.join("; "),
             (true, Some(code), _) => format!("exit code {code}"),
@@ -93,10 +96,10 @@ impl Output {
 /// A program that could not be run to its end.
 #[derive(Debug, thiserror::Error)]
 pub enum ExecError {
-    /// There is no program to run (E480).
+    /// There is no program to run (E446).
     #[error("an empty argument list names no program")]
     Empty,
-    /// It could not be started (E481).
+    /// It could not be started (E447).
     #[error("`{program}` cannot be started")]
     Start {
         /// Its name.
@@ -105,7 +108,7 @@ pub enum ExecError {
         #[source]
         source: std::io::Error,
     },
-    /// It took too long and was killed (E482).
+    /// It took too long and was killed (E448).
     #[error("`{program}` did not end within {} s", timeout.as_secs_f32())]
     Timeout {
         /// Its name.
@@ -113,7 +116,7 @@ pub enum ExecError {
         /// The limit.
         timeout: Duration,
     },
-    /// Its end could not be awaited (E483).
+    /// Its end could not be awaited (E449).
     #[error("`{program}` was lost")]
     Lost {
         /// Its name.
@@ -127,18 +130,22 @@ pub enum ExecError {
 impl Explain for ExecError {
     fn code(&self) -> Code {
         Code(match self {
-            ExecError::Empty => "E480",
-            ExecError::Start { .. } => "E481",
-            ExecError::Timeout { .. } => "E482",
-            ExecError::Lost { .. } => "E483",
+            ExecError::Empty => "E446",
+            ExecError::Start { .. } => "E447",
+            ExecError::Timeout { .. } => "E448",
+            ExecError::Lost { .. } => "E449",
         })
     }
 
     fn remedy(&self) -> String {
         match self {
             ExecError::Empty => "give a program and its arguments".into(),
-            ExecError::Start { program, .. } => format!("install `{program}`, or correct its path and directory"),
-            ExecError::Timeout { program, .. } => format!("find out why `{program}` hangs, or raise its timeout"),
+            ExecError::Start { program, .. } => {
+                format!("install `{program}`, or correct its path and directory")
+            }
+            ExecError::Timeout { program, .. } => {
+                format!("find out why `{program}` hangs, or raise its timeout")
+            }
             ExecError::Lost { .. } => "run it again; look into the kernel's log if it persists".into(),
         }
     }
@@ -276,7 +283,10 @@ mod tests {
         ] {
             let output = run(&shell(script)).unwrap();
             assert_eq!((output.code, output.signal), (code, signal), "{script}");
-            assert_eq!((output.stdout.as_slice(), output.stderr.as_slice()), (stdout.as_bytes(), stderr.as_bytes()));
+            assert_eq!(
+                (output.stdout.as_slice(), output.stderr.as_slice()),
+                (stdout.as_bytes(), stderr.as_bytes())
+            );
             assert_eq!(output.complaint(), complaint);
         }
     }
@@ -320,7 +330,7 @@ mod tests {
     #[test]
     fn what_cannot_start_says_so() {
         let error = run(&Program::new(["/nonexistent/program"])).unwrap_err();
-        assert_eq!(error.code(), Code("E481"));
+        assert_eq!(error.code(), Code("E447"));
         assert!(matches!(run(&Program::new(Vec::<String>::new())), Err(ExecError::Empty)));
     }
 

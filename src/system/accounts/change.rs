@@ -116,7 +116,9 @@ impl Accounts {
         let line = format!("{}:{lock}{password}\n", action.name);
         let mut program = Program::new(["chpasswd", "--encrypted"]);
         // chpasswd has no --prefix everywhere; --root is the older form of the same.
-        program.argv.extend(self.prefix.iter().flat_map(|prefix| ["--root".into(), prefix.display().to_string()]));
+        program
+            .argv
+            .extend(self.prefix.iter().flat_map(|prefix| ["--root".into(), prefix.display().to_string()]));
         program.stdin = line.into_bytes();
         self.run(account, program)
     }
@@ -129,7 +131,9 @@ impl Accounts {
         name: Option<&str>,
     ) -> Result<(), AccountError> {
         let mut program = Program::new([tool]);
-        program.argv.extend(self.prefix.iter().flat_map(|prefix| ["--prefix".into(), prefix.display().to_string()]));
+        program
+            .argv
+            .extend(self.prefix.iter().flat_map(|prefix| ["--prefix".into(), prefix.display().to_string()]));
         program.argv.extend(options);
         program.argv.extend(name.iter().flat_map(|name| ["--".to_owned(), (*name).to_owned()]));
         self.run(account, program)
@@ -152,7 +156,10 @@ impl Accounts {
                 });
             }
             if clock::left(deadline).is_zero() {
-                return Err(AccountError::Locked { account: account.to_owned(), seconds: LOCK_PATIENCE.as_secs() });
+                return Err(AccountError::Locked {
+                    account: account.to_owned(),
+                    seconds: LOCK_PATIENCE.as_secs(),
+                });
             }
             std::thread::sleep(Duration::from_millis(200));
         }
@@ -203,7 +210,9 @@ fn modification(action: &UserAction, now: &UserState) -> Vec<String> {
     if let Some(uid) = action.uid.filter(|uid| *uid != now.uid) {
         option("--uid", uid.to_string());
     }
-    if let Some(group) = action.group.as_ref().filter(|group| **group != now.group && **group != now.gid.to_string()) {
+    if let Some(group) =
+        action.group.as_ref().filter(|group| **group != now.group && **group != now.gid.to_string())
+    {
         option("--gid", group.clone());
     }
     if let Some(groups) = &action.groups {

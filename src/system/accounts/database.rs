@@ -20,7 +20,9 @@ impl Database {
     pub(crate) fn read(folder: &Path) -> Result<Database, (std::path::PathBuf, std::io::Error)> {
         let text = |name: &str| {
             let path = folder.join(name);
-            std::fs::read(&path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).map_err(|error| (path, error))
+            std::fs::read(&path)
+                .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+                .map_err(|error| (path, error))
         };
         Ok(Database::parse(&text("passwd")?, &text("group")?, &text("shadow").unwrap_or_default()))
     }
@@ -52,7 +54,8 @@ impl Database {
 
     /// Fills in what users have in the group file.
     fn link(&mut self) {
-        let names: BTreeMap<u32, &String> = self.groups.iter().map(|(name, group)| (group.gid, name)).collect();
+        let names: BTreeMap<u32, &String> =
+            self.groups.iter().map(|(name, group)| (group.gid, name)).collect();
         for user in self.users.values_mut() {
             user.group = names.get(&user.gid).map(|name| (*name).clone()).unwrap_or_default();
         }
@@ -134,7 +137,10 @@ mod tests {
         };
         assert_eq!(database.users.get("alice"), Some(&alice));
         let bob = &database.users["bob"];
-        assert_eq!((bob.group.as_str(), bob.password.as_str(), bob.locked, bob.expires.as_str()), ("", "", true, ""));
+        assert_eq!(
+            (bob.group.as_str(), bob.password.as_str(), bob.locked, bob.expires.as_str()),
+            ("", "", true, "")
+        );
         let root = &database.users["root"];
         assert_eq!((root.password.as_str(), root.locked), ("*", false));
         assert_eq!(database.users.len(), 3);

@@ -8,7 +8,7 @@ use crate::system::exec::ExecError;
 /// A failure to look up or change users and groups.
 #[derive(Debug, thiserror::Error)]
 pub enum AccountError {
-    /// The account files cannot be read (E470).
+    /// The account files cannot be read (E440).
     #[error("{} cannot be read", path.display())]
     Unreadable {
         /// Which file.
@@ -17,7 +17,7 @@ pub enum AccountError {
         #[source]
         source: std::io::Error,
     },
-    /// A name or value that the account files cannot hold (E471).
+    /// A name or value that the account files cannot hold (E441).
     #[error("{field} `{}` is not allowed: {reason}", crate::error::escaped(value))]
     Malformed {
         /// What it is: `user name`, `comment`, ….
@@ -27,7 +27,7 @@ pub enum AccountError {
         /// What is wrong.
         reason: &'static str,
     },
-    /// The tool refused (E472).
+    /// The tool refused (E442).
     #[error("`{program}` failed for {account}: {message}")]
     Tool {
         /// Which tool.
@@ -37,7 +37,7 @@ pub enum AccountError {
         /// What it printed, or its exit status.
         message: String,
     },
-    /// The tool could not be run (E473).
+    /// The tool could not be run (E443).
     #[error("{account} cannot be changed")]
     NoTool {
         /// `user alice`, ….
@@ -46,7 +46,7 @@ pub enum AccountError {
         #[source]
         source: ExecError,
     },
-    /// Somebody else kept the account files locked (E474).
+    /// Somebody else kept the account files locked (E444).
     #[error("the account files stayed locked for {seconds} s while changing {account}")]
     Locked {
         /// `user alice`, ….
@@ -54,7 +54,7 @@ pub enum AccountError {
         /// How long it was tried.
         seconds: u64,
     },
-    /// The account lives in a directory service (E475).
+    /// The account lives in a directory service (E445).
     #[error("{account} is not in the host's own files")]
     Elsewhere {
         /// `user alice`, ….
@@ -65,12 +65,12 @@ pub enum AccountError {
 impl Explain for AccountError {
     fn code(&self) -> Code {
         Code(match self {
-            AccountError::Unreadable { .. } => "E470",
-            AccountError::Malformed { .. } => "E471",
-            AccountError::Tool { .. } => "E472",
-            AccountError::NoTool { .. } => "E473",
-            AccountError::Locked { .. } => "E474",
-            AccountError::Elsewhere { .. } => "E475",
+            AccountError::Unreadable { .. } => "E440",
+            AccountError::Malformed { .. } => "E441",
+            AccountError::Tool { .. } => "E442",
+            AccountError::NoTool { .. } => "E443",
+            AccountError::Locked { .. } => "E444",
+            AccountError::Elsewhere { .. } => "E445",
         })
     }
 
@@ -78,10 +78,18 @@ impl Explain for AccountError {
         match self {
             AccountError::Unreadable { .. } => "run as root, and check the file system for errors".into(),
             AccountError::Malformed { .. } => "correct the declaration".into(),
-            AccountError::Tool { .. } => "correct what the tool complains about; the next run tries again".into(),
-            AccountError::NoTool { .. } => "install the `passwd` (Debian) or `shadow-utils` (RHEL) package".into(),
-            AccountError::Locked { .. } => "find who holds /etc/.pwd.lock or left /etc/passwd.lock; the next run tries again".into(),
-            AccountError::Elsewhere { .. } => "change it in the directory service, or choose another name".into(),
+            AccountError::Tool { .. } => {
+                "correct what the tool complains about; the next run tries again".into()
+            }
+            AccountError::NoTool { .. } => {
+                "install the `passwd` (Debian) or `shadow-utils` (RHEL) package".into()
+            }
+            AccountError::Locked { .. } => {
+                "find who holds /etc/.pwd.lock or left /etc/passwd.lock; the next run tries again".into()
+            }
+            AccountError::Elsewhere { .. } => {
+                "change it in the directory service, or choose another name".into()
+            }
         }
     }
 }

@@ -25,7 +25,7 @@ pub type Found = (BTreeMap<String, UserState>, BTreeMap<String, GroupState>);
 /// Looks up users and groups: in the host's files, and by the name service for those that are not there.
 ///
 /// # Errors
-/// The files cannot be read (E470).
+/// The files cannot be read (E440).
 pub fn observe(users: &BTreeSet<String>, groups: &BTreeSet<String>) -> Result<Found, AccountError> {
     if users.is_empty() && groups.is_empty() {
         return Ok(Found::default());

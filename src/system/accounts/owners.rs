@@ -58,7 +58,8 @@ impl Names for Owners {
     }
 
     fn group_name(&self, id: u32) -> Option<String> {
-        let local = self.database.groups.iter().find(|(_, group)| group.gid == id).map(|(name, _)| name.clone());
+        let local =
+            self.database.groups.iter().find(|(_, group)| group.gid == id).map(|(name, _)| name.clone());
         local.or_else(|| Group::from_gid(Gid::from_raw(id)).ok().flatten().map(|group| group.name))
     }
 }

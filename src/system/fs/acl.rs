@@ -45,7 +45,8 @@ impl Lists {
                 None => (&mut lists.access, entry.as_str()),
             };
             let is_access = rest.len() == entry.len();
-            let (tag, id, permissions) = parse_entry(rest, names).map_err(|reason| format!("`{entry}` {reason}"))?;
+            let (tag, id, permissions) =
+                parse_entry(rest, names).map_err(|reason| format!("`{entry}` {reason}"))?;
             if is_access && matches!(tag, USER_OBJ | GROUP_OBJ | OTHER) {
                 return Err(format!("`{entry}` is what `mode` says"));
             }
@@ -150,7 +151,8 @@ impl List {
 
 fn parse_entry(entry: &str, names: &dyn Names) -> Result<(u16, u32, u16), String> {
     let mut parts = entry.split(':');
-    let (Some(word), Some(name), Some(permissions), None) = (parts.next(), parts.next(), parts.next(), parts.next())
+    let (Some(word), Some(name), Some(permissions), None) =
+        (parts.next(), parts.next(), parts.next(), parts.next())
     else {
         return Err("is not `user:NAME:rwx`, `group:NAME:rwx` or `mask::rwx`".into());
     };
@@ -159,8 +161,12 @@ fn parse_entry(entry: &str, names: &dyn Names) -> Result<(u16, u32, u16), String
         ("group" | "g", "") => (GROUP_OBJ, NO_ID),
         ("mask" | "m", "") => (MASK, NO_ID),
         ("other" | "o", "") => (OTHER, NO_ID),
-        ("user" | "u", name) => (USER, name.parse().ok().or_else(|| names.user_id(name)).ok_or("names no user")?),
-        ("group" | "g", name) => (GROUP, name.parse().ok().or_else(|| names.group_id(name)).ok_or("names no group")?),
+        ("user" | "u", name) => {
+            (USER, name.parse().ok().or_else(|| names.user_id(name)).ok_or("names no user")?)
+        }
+        ("group" | "g", name) => {
+            (GROUP, name.parse().ok().or_else(|| names.group_id(name)).ok_or("names no group")?)
+        }
         _ => return Err("starts with none of `user`, `group`, `mask`, `other`".into()),
     };
     let mut bits = 0;

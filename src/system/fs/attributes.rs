@@ -102,8 +102,14 @@ pub(crate) fn ids(
     let owner = attributes.owner.as_ref();
     let group = attributes.group.as_ref();
     Ok((
-        owner.map(|user| owners.uid(user).ok_or_else(|| unknown("user", user))).transpose()?.map(Uid::from_raw),
-        group.map(|group| owners.gid(group).ok_or_else(|| unknown("group", group))).transpose()?.map(Gid::from_raw),
+        owner
+            .map(|user| owners.uid(user).ok_or_else(|| unknown("user", user)))
+            .transpose()?
+            .map(Uid::from_raw),
+        group
+            .map(|group| owners.gid(group).ok_or_else(|| unknown("group", group)))
+            .transpose()?
+            .map(Gid::from_raw),
     ))
 }
 

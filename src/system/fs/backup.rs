@@ -53,7 +53,8 @@ impl Backups {
             // Used again: it is the youngest now.
             let now = rustix::fs::Timespec { tv_sec: 0, tv_nsec: rustix::fs::UTIME_NOW };
             let times = Timestamps { last_access: now, last_modification: now };
-            rustix::fs::utimensat(&self.directory, &name, &times, AtFlags::SYMLINK_NOFOLLOW).map_err(io("touch", &kept))?;
+            rustix::fs::utimensat(&self.directory, &name, &times, AtFlags::SYMLINK_NOFOLLOW)
+                .map_err(io("touch", &kept))?;
             return Ok(Some(sha256));
         }
         let held = self.make_room(bytes.len() as u64)?;

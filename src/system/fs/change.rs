@@ -27,8 +27,13 @@ pub fn make_directory(path: &Path, wanted: &Attributes, owners: &Owners) -> Resu
         Ok(()) => {}
         Err(Errno::EXIST) => {
             return match inspect(&parent, name, path)? {
-                Some(status) if file_type(&status) == FileType::Directory => set_attributes(path, wanted, owners),
-                _ => Err(FsError::InTheWay { path: path.to_owned(), what: "is something other than a directory" }),
+                Some(status) if file_type(&status) == FileType::Directory => {
+                    set_attributes(path, wanted, owners)
+                }
+                _ => Err(FsError::InTheWay {
+                    path: path.to_owned(),
+                    what: "is something other than a directory",
+                }),
             };
         }
         Err(errno) => return Err(FsError::from_errno("make the directory", path, errno)),
@@ -66,7 +71,10 @@ pub fn make_symlink(
             return attributes::write(&link, path, kind, wanted, owners);
         }
         if kind != FileType::Symlink && !force {
-            return Err(FsError::InTheWay { path: path.to_owned(), what: "is something other than a symlink" });
+            return Err(FsError::InTheWay {
+                path: path.to_owned(),
+                what: "is something other than a symlink",
+            });
         }
         if mount_point(&former, Some(&directory)) {
             return Err(FsError::MountPoint { path: path.to_owned() });
@@ -122,7 +130,8 @@ pub fn set_attributes(path: &Path, wanted: &Attributes, owners: &Owners) -> Resu
 }
 
 fn inspect_open(entry: &OwnedFd, path: &Path) -> Result<rustix::fs::Statx, FsError> {
-    rustix::fs::statx(entry, "", AtFlags::EMPTY_PATH, rustix::fs::StatxFlags::BASIC_STATS).map_err(io("look at", path))
+    rustix::fs::statx(entry, "", AtFlags::EMPTY_PATH, rustix::fs::StatxFlags::BASIC_STATS)
+        .map_err(io("look at", path))
 }
 
 /// In a directory where others can make entries, a file with several names may be a hard link to a file that they must not

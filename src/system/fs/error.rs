@@ -89,7 +89,7 @@ pub enum FsError {
         /// Its name.
         name: String,
     },
-    /// An attribute that is malformed or that the file system does not take (E461).
+    /// An attribute that is malformed or that the file system does not take (E464).
     #[error("{} of {} cannot be set: {reason}", attribute, path.display())]
     Attribute {
         /// The path.
@@ -99,13 +99,13 @@ pub enum FsError {
         /// Why.
         reason: String,
     },
-    /// Somebody exchanged the file between two steps of ours (E462).
+    /// Somebody exchanged the file between two steps of ours (E465).
     #[error("{} was changed by somebody else meanwhile", path.display())]
     Changed {
         /// The path.
         path: PathBuf,
     },
-    /// A stored file is damaged (E463).
+    /// A stored file is damaged (E466).
     #[error("{} is damaged: {reason}", path.display())]
     Damaged {
         /// The path.
@@ -113,7 +113,7 @@ pub enum FsError {
         /// What is wrong with it.
         reason: String,
     },
-    /// Anything else the system said (E464).
+    /// Anything else the system said (E467).
     #[error("cannot {action} {}", path.display())]
     Io {
         /// What was tried.
@@ -175,24 +175,31 @@ impl Explain for FsError {
             FsError::NoSpace { .. } => "E458",
             FsError::ReadOnly { .. } => "E459",
             FsError::UnknownPrincipal { .. } => "E460",
-            FsError::Attribute { .. } => "E461",
-            FsError::Changed { .. } => "E462",
-            FsError::Damaged { .. } => "E463",
-            FsError::Io { .. } => "E464",
+            FsError::Attribute { .. } => "E464",
+            FsError::Changed { .. } => "E465",
+            FsError::Damaged { .. } => "E466",
+            FsError::Io { .. } => "E467",
         })
     }
 
     fn remedy(&self) -> String {
         match self {
             FsError::Blocked { at, .. } => {
-                format!("move {} away; a symlink on the way must belong to root, in directories that only root writes", at.display())
+                format!(
+                    "move {} away; a symlink on the way must belong to root, in directories that only root writes",
+                    at.display()
+                )
             }
             FsError::NoParent { path } => match path.parent() {
                 Some(parent) => format!("declare the directory {}", parent.display()),
                 None => "give a path below `/`".into(),
             },
-            FsError::InTheWay { .. } => "move it away, or set `force = true`; a directory must be empty".into(),
-            FsError::MountPoint { .. } => "set `in-place = true` to write into a mounted file, or unmount it".into(),
+            FsError::InTheWay { .. } => {
+                "move it away, or set `force = true`; a directory must be empty".into()
+            }
+            FsError::MountPoint { .. } => {
+                "set `in-place = true` to write into a mounted file, or unmount it".into()
+            }
             FsError::Immutable { path } => {
                 format!("run `chattr -i -a {}`, or declare `immutable` for it", path.display())
             }
@@ -200,11 +207,17 @@ impl Explain for FsError {
                 "remove the other names, or set `force = true` to give this name a file of its own".into()
             }
             FsError::NotEmpty { .. } => "move what is in it away, or remove it recursively".into(),
-            FsError::Protected { .. } => "the system needs it: take it off the branch, or set `prune = false`".into(),
+            FsError::Protected { .. } => {
+                "the system needs it: take it off the branch, or set `prune = false`".into()
+            }
             FsError::NoSpace { .. } => "free space or raise the quota; the next run tries again".into(),
             FsError::ReadOnly { .. } => "remount it writable, or exclude the path from the branch".into(),
-            FsError::UnknownPrincipal { what, name, .. } => format!("declare the {what} `{name}`, or correct the name"),
-            FsError::Attribute { .. } => "correct the attribute, or use a file system that supports it".into(),
+            FsError::UnknownPrincipal { what, name, .. } => {
+                format!("declare the {what} `{name}`, or correct the name")
+            }
+            FsError::Attribute { .. } => {
+                "correct the attribute, or use a file system that supports it".into()
+            }
             FsError::Changed { .. } => "the next run tries again; find out who else writes there".into(),
             FsError::Damaged { path, .. } => format!("remove {}; it is made anew", path.display()),
             FsError::Io { .. } => "run as root, and check the file system for errors".into(),

@@ -27,7 +27,12 @@ pub(crate) fn by_descriptor(file: impl AsFd) -> PathBuf {
 
 /// Adds what was asked for beyond `stat`. The mode becomes the declared one: its group bits are the group's, not the mask.
 pub(crate) fn complete(present: &mut Present, directory: impl AsFd, name: &OsStr) -> Result<(), Errno> {
-    let file = rustix::fs::openat(directory, name, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
+    let file = rustix::fs::openat(
+        directory,
+        name,
+        OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC,
+        Mode::empty(),
+    )?;
     let (extended, mode) = read(&file, present.file_type, present.mode)?;
     present.extended = Some(extended);
     present.mode = mode;
@@ -189,7 +194,8 @@ pub fn value_bytes(text: &str) -> Result<Vec<u8>, String> {
     if let Some(hex) = text.strip_prefix("0x") {
         let digit = |digit: u8| (digit as char).to_digit(16).map(|value| value as u8);
         let (pairs, rest) = hex.as_bytes().as_chunks::<2>();
-        let bytes: Option<Vec<u8>> = pairs.iter().map(|[high, low]| Some(digit(*high)? << 4 | digit(*low)?)).collect();
+        let bytes: Option<Vec<u8>> =
+            pairs.iter().map(|[high, low]| Some(digit(*high)? << 4 | digit(*low)?)).collect();
         return bytes.filter(|_| rest.is_empty()).ok_or_else(|| format!("`{text}` is not hexadecimal"));
     }
     match text.strip_prefix("0s") {
@@ -217,7 +223,8 @@ pub(crate) fn set_acl(
     directory: bool,
     names: &dyn Names,
 ) -> Result<(), FsError> {
-    let malformed = |reason: String| FsError::Attribute { path: path.to_owned(), attribute: "acl".into(), reason };
+    let malformed =
+        |reason: String| FsError::Attribute { path: path.to_owned(), attribute: "acl".into(), reason };
     let lists = Lists::parse(entries, names).map_err(malformed)?;
     if !directory && !lists.default.is_empty() {
         return Err(malformed("only a directory has `default:` entries".into()));

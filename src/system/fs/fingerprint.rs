@@ -99,7 +99,8 @@ impl Fingerprints {
 
     /// The hash of a file that is still as it was.
     pub(crate) fn find(&self, identity: &Identity, findings: &mut Findings) -> Option<[u8; 32]> {
-        let position = self.records.binary_search_by_key(&identity.key(), |record| record.identity.key()).ok()?;
+        let position =
+            self.records.binary_search_by_key(&identity.key(), |record| record.identity.key()).ok()?;
         let record = self.records.get(position)?;
         if record.identity != *identity {
             return None;

@@ -112,7 +112,12 @@ impl<'a> Pass<'a> {
         (answers, self.findings)
     }
 
-    fn path<'p>(&mut self, path: &'p Path, need: PathNeed, parents: &mut Parents<'p>) -> Result<PathState, Errno> {
+    fn path<'p>(
+        &mut self,
+        path: &'p Path,
+        need: PathNeed,
+        parents: &mut Parents<'p>,
+    ) -> Result<PathState, Errno> {
         let Some((parent, name)) = split(path) else {
             return match path.parent() {
                 None if path.is_absolute() => self.entry(CWD, path.as_os_str(), None, need),

@@ -105,7 +105,9 @@ fn walk(path: &Path, flags: OFlags) -> Result<OwnedFd, WayError> {
         let blocked = |reason: &str| WayError::Blocked { at: logical.clone(), reason: reason.to_owned() };
         let child = match open_component(&directory, &name) {
             Ok(child) => child,
-            Err(Errno::NOENT) if from_link => return Err(blocked("is a symlink to something that does not exist")),
+            Err(Errno::NOENT) if from_link => {
+                return Err(blocked("is a symlink to something that does not exist"));
+            }
             Err(Errno::NOENT) => return Err(WayError::Missing),
             Err(errno) => return Err(WayError::Failed(errno)),
         };
@@ -193,7 +195,8 @@ impl<'a> Parents<'a> {
 /// Whether `outer` is `inner` or one of its ancestors, by bytes: both are normal absolute paths.
 fn encloses(outer: &Path, inner: &Path) -> bool {
     let (outer, inner) = (outer.as_os_str().as_bytes(), inner.as_os_str().as_bytes());
-    inner.starts_with(outer) && (outer == b"/" || inner.len() == outer.len() || inner.get(outer.len()) == Some(&b'/'))
+    inner.starts_with(outer)
+        && (outer == b"/" || inner.len() == outer.len() || inner.get(outer.len()) == Some(&b'/'))
 }
 
 fn below<'a>(outer: &Path, inner: &'a Path) -> &'a OsStr {

@@ -103,11 +103,13 @@ impl Staged {
             Some(former) if self.in_place && file_type(former) == FileType::File => {
                 self.overwrite(&directory, name, &temporary)?;
             }
-            _ => rustix::fs::renameat(&directory, &temporary, &directory, name).map_err(|errno| match errno {
-                Errno::XDEV => FsError::MountPoint { path: self.target.clone() },
-                Errno::PERM => FsError::Immutable { path: self.target.clone() },
-                errno => FsError::from_errno("put in place", &self.target, errno),
-            })?,
+            _ => rustix::fs::renameat(&directory, &temporary, &directory, name).map_err(
+                |errno| match errno {
+                    Errno::XDEV => FsError::MountPoint { path: self.target.clone() },
+                    Errno::PERM => FsError::Immutable { path: self.target.clone() },
+                    errno => FsError::from_errno("put in place", &self.target, errno),
+                },
+            )?,
         }
         self.settled = true;
         if self.attributes.immutable == Some(true) {
@@ -166,7 +168,8 @@ impl Staged {
         let mut length = 0;
         let mut buffer = vec![0; 64 << 10];
         loop {
-            let count = rustix::io::read(&source, &mut *buffer).map_err(io("read what was staged for", path))?;
+            let count =
+                rustix::io::read(&source, &mut *buffer).map_err(io("read what was staged for", path))?;
             if count == 0 {
                 break;
             }
@@ -176,7 +179,8 @@ impl Staged {
         rustix::fs::ftruncate(&target, length).map_err(io("shorten", path))?;
         attributes::write(&target, path, FileType::File, &self.attributes, &Owners::load())?;
         rustix::fs::fsync(&target).map_err(io("sync", path))?;
-        rustix::fs::unlinkat(directory, temporary, AtFlags::empty()).map_err(io("remove what was staged for", path))
+        rustix::fs::unlinkat(directory, temporary, AtFlags::empty())
+            .map_err(io("remove what was staged for", path))
     }
 }
 
@@ -253,7 +257,13 @@ pub(crate) fn io(action: &'static str, path: &Path) -> impl Fn(Errno) -> FsError
 }
 
 /// Whether what is there may be replaced (or written into) by what was declared.
-fn check(former: &Statx, directory: &OwnedFd, path: &Path, force: bool, in_place: bool) -> Result<(), FsError> {
+fn check(
+    former: &Statx,
+    directory: &OwnedFd,
+    path: &Path,
+    force: bool,
+    in_place: bool,
+) -> Result<(), FsError> {
     let path = path.to_owned();
     let kind = file_type(former);
     let what = match kind {
