@@ -3,4 +3,10 @@
 //! **Invariant:** only [`exec`] starts a process, always from an argument list, and nothing outside this folder
 //! opens, writes or removes a path of the managed host.
 
+pub mod exec;
+
 pub mod observe;
+
+pub mod packages;
+
+pub mod systemd;
