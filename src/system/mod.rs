@@ -11,6 +11,10 @@ pub mod accounts;
 
 pub mod exec;
 
+pub mod systemd;
+
+pub mod packages;
+
 pub mod clock;
 
 pub mod lock;
