@@ -6,8 +6,8 @@
 pub mod effect;
 
 pub use effect::{
-    Attributes, Conffiles, Effect, GroupAction, PackageAction, PackageOperation, PackageOptions, Principal, Run,
-    UnitAction, UserAction, WriteFile,
+    Attributes, Conffiles, Effect, GroupAction, PackageAction, PackageOperation, PackageOptions, Principal,
+    Run, UnitAction, UserAction, WriteFile,
 };
 
 use serde::{Deserialize, Serialize};
@@ -68,7 +68,12 @@ pub struct PlanError {
 
 impl PlanError {
     /// An error whose place the plan will fill in.
-    pub fn new(resource: ResourceId, code: Code, message: impl Into<String>, help: impl Into<String>) -> PlanError {
+    pub fn new(
+        resource: ResourceId,
+        code: Code,
+        message: impl Into<String>,
+        help: impl Into<String>,
+    ) -> PlanError {
         PlanError { resource, message: message.into(), help: help.into(), code, origin: None }
     }
 }
