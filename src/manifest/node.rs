@@ -100,6 +100,19 @@ pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
         .map(|(_, candidate)| candidate)
 }
 
+/// Shows the place of an error in the text of its file, in rustc's form.
+pub fn excerpt(file: &str, text: &str, error: &DeclareError) -> String {
+    use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
+    let span = error.span.clone().unwrap_or(0..0);
+    let span = span.start.min(text.len())..span.end.min(text.len());
+    let annotation = AnnotationKind::Primary.span(span).label(error.message.as_str());
+    let snippet = Snippet::source(text).path(file).annotation(annotation);
+    let report = [Level::ERROR.primary_title(error.message.as_str()).element(snippet)];
+    let shown = Renderer::plain().render(&report);
+    // The title stands in the problem already: keep the place and the text.
+    shown.split_once('\n').map_or(String::new(), |(_, rest)| rest.to_owned())
+}
+
 fn from_table(table: toml::de::DeTable<'_>) -> Value {
     let entries = table.into_iter().map(|(key, value)| {
         (Key { span: key.span(), name: key.into_inner().into_owned() }, from_value(value))
