@@ -15,6 +15,8 @@ pub mod systemd;
 
 pub mod packages;
 
+pub mod facts;
+
 pub mod clock;
 
 pub mod lock;
