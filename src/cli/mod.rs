@@ -2,6 +2,8 @@
 //!
 //! **Invariant:** data goes to standard output, talk to standard error, and the exit code is non-zero whenever a ✗ was printed.
 
+pub mod fetch;
+
 use std::ffi::OsString;
 use std::process::ExitCode;
 
