@@ -31,7 +31,8 @@ impl Span {
     /// # Errors
     /// A sentence that says what is expected.
     pub fn parse(text: &str) -> Result<Span, String> {
-        let wrong = || format!("`{text}` is not a length of time; write it like `30s`, `5m`, `1h30m` or `2d`");
+        let wrong =
+            || format!("`{text}` is not a length of time; write it like `30s`, `5m`, `1h30m` or `2d`");
         if let Ok(seconds) = text.parse() {
             return Ok(Span { seconds });
         }
@@ -92,7 +93,9 @@ impl<'de> Deserialize<'de> for Span {
                 Span::parse(text).map_err(E::custom)
             }
             fn visit_i64<E: de::Error>(self, seconds: i64) -> Result<Span, E> {
-                u64::try_from(seconds).map(Span::seconds).map_err(|_| E::custom("a length of time is not negative"))
+                u64::try_from(seconds)
+                    .map(Span::seconds)
+                    .map_err(|_| E::custom("a length of time is not negative"))
             }
         }
         deserializer.deserialize_any(Visitor)
@@ -105,9 +108,15 @@ mod tests {
 
     #[test]
     fn spans_read_as_people_write_them() {
-        for (text, seconds) in
-            [("0", 0), ("90", 90), ("30s", 30), ("5m", 300), ("1h30m", 5400), ("2d", 172_800), ("1w", 604_800)]
-        {
+        for (text, seconds) in [
+            ("0", 0),
+            ("90", 90),
+            ("30s", 30),
+            ("5m", 300),
+            ("1h30m", 5400),
+            ("2d", 172_800),
+            ("1w", 604_800),
+        ] {
             assert_eq!(Span::parse(text), Ok(Span { seconds }), "{text}");
         }
         for wrong in ["", "m", "5x", "5m3", "-1s", "99999999999999999999d", "1h 30m"] {

@@ -57,7 +57,9 @@ impl Explain for ConfigError {
 
     fn remedy(&self) -> String {
         match self {
-            ConfigError::Unreadable { path, .. } => format!("check that {} exists and who may read it", path.display()),
+            ConfigError::Unreadable { path, .. } => {
+                format!("check that {} exists and who may read it", path.display())
+            }
             ConfigError::Invalid { error, .. } if !error.help.is_empty() => error.help.clone(),
             ConfigError::Invalid { .. } => "correct the file; `man abide.toml` lists every setting".into(),
             ConfigError::NotEnrolled { .. } => {
@@ -104,7 +106,8 @@ pub fn parse(text: &str, path: &std::path::Path) -> Result<Settings, ConfigError
 }
 
 fn check(settings: &Settings, root: &Node) -> Result<(), DeclareError> {
-    let at = |table: &str, key: &str| root.get(table).and_then(|table| table.get(key)).unwrap_or(root).clone();
+    let at =
+        |table: &str, key: &str| root.get(table).and_then(|table| table.get(key)).unwrap_or(root).clone();
     let source = &settings.source;
     for (key, span, least) in
         [("poll", source.poll, 1), ("timeout", source.timeout, 1), ("deadline", source.deadline, 1)]
@@ -147,7 +150,8 @@ mod tests {
 
     #[test]
     fn settings_are_read() {
-        let settings = parse("[source]\nurls = [\"https://a/b.git\"]\npoll = \"5m\"\n", "a".as_ref()).unwrap();
+        let settings =
+            parse("[source]\nurls = [\"https://a/b.git\"]\npoll = \"5m\"\n", "a".as_ref()).unwrap();
         assert_eq!(settings.source.poll, Span::minutes(5));
     }
 

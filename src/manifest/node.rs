@@ -66,7 +66,9 @@ impl Node {
     /// The value under a key, when this is a table that has it.
     pub fn get(&self, key: &str) -> Option<&Node> {
         match &self.value {
-            Value::Table(entries) => entries.iter().find(|(known, _)| known.name == key).map(|(_, node)| node),
+            Value::Table(entries) => {
+                entries.iter().find(|(known, _)| known.name == key).map(|(_, node)| node)
+            }
             _ => None,
         }
     }
@@ -248,8 +250,14 @@ struct Items<'a>(std::slice::Iter<'a, Node>);
 impl<'de> de::SeqAccess<'de> for Items<'de> {
     type Error = ReadError;
 
-    fn next_element_seed<T: de::DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, ReadError> {
-        self.0.next().map(|node| seed.deserialize(Reader(node)).map_err(|error| error.at(&node.span))).transpose()
+    fn next_element_seed<T: de::DeserializeSeed<'de>>(
+        &mut self,
+        seed: T,
+    ) -> Result<Option<T::Value>, ReadError> {
+        self.0
+            .next()
+            .map(|node| seed.deserialize(Reader(node)).map_err(|error| error.at(&node.span)))
+            .transpose()
     }
 }
 
@@ -299,7 +307,10 @@ mod tests {
             ("mode", Value::Integer(420), 20..25, "invalid type: integer `420`, expected a string", ""),
         ] {
             let error = table(key, value).read::<Fields>().unwrap_err();
-            assert_eq!((error.span, error.message.as_str(), error.help.as_str()), (Some(span), message, help));
+            assert_eq!(
+                (error.span, error.message.as_str(), error.help.as_str()),
+                (Some(span), message, help)
+            );
         }
     }
 

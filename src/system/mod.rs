@@ -3,4 +3,17 @@
 //! **Invariant:** only [`exec`] starts a process, always from an argument list, and nothing outside this folder
 //! opens, writes or removes a path of the managed host.
 
+pub mod clock;
+pub mod lock;
 pub mod observe;
+pub mod replace;
+
+/// The host's name as the kernel has it.
+pub fn host_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
+/// Whether a process with this id runs.
+pub fn process_exists(pid: u32) -> bool {
+    pid != 0 && std::path::Path::new("/proc").join(pid.to_string()).exists()
+}
