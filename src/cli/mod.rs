@@ -3,6 +3,7 @@
 //! **Invariant:** data goes to standard output, talk to standard error, and the exit code is non-zero whenever a ✗ was printed.
 
 pub mod events;
+pub mod fetch;
 pub mod history;
 pub mod status;
 pub mod suspend;
