@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use crate::support::command::Output;
+use crate::support::command::{Output, complete, run};
 use crate::support::fleet::{Fleet, git};
 use crate::support::git_server::{GitServer, HttpsOptions, Place};
 use crate::support::host::{Host, HostOptions, Network, Root};
@@ -29,7 +29,7 @@ fn list_from(
     for (name, value) in environment {
         client.env(name, value);
     }
-    crate::support::command::complete(&mut client, b"")
+    complete(&mut client, b"")
 }
 
 fn certificate(server: &GitServer) -> Vec<(&'static str, String)> {
@@ -217,7 +217,11 @@ fn hosts_on_the_bridge_reach_each_other_by_name_and_nobody_else() {
     one.power_cut();
     one.restart();
     assert_eq!(one.sh(&ask).success(), "hello\n");
-    assert_ne!(one.sh("timeout 2 cat </dev/tcp/192.0.2.1/80").code, 0, "there is nothing beyond the bridge");
+    assert_ne!(
+        one.sh("timeout 5 bash -c 'exec 3<>/dev/tcp/192.0.2.1/80'").code,
+        0,
+        "there is nothing beyond the bridge"
+    );
 }
 
 #[test]
@@ -238,7 +242,7 @@ fn dnf_and_rpm_agree_in_the_rpm_root() {
     .expect("a file");
     let top = format!("_topdir {}", build.path().display());
     let spec = spec.to_str().expect("UTF-8");
-    crate::support::command::run("rpmbuild", &["--quiet", "-bb", "--define", &top, spec], b"").success();
+    run("rpmbuild", &["--quiet", "-bb", "--define", &top, spec], b"").success();
     host.push(&build.path().join("RPMS"), "/srv/repository");
     host.sh("createrepo_c -q /srv/repository").success();
     host.write(
@@ -334,17 +338,18 @@ fn a_server_goes_away_freezes_and_comes_back() {
     let (fleet, commit) = published();
     let server = GitServer::https(&fleet.repositories(), Place::Machine, &HttpsOptions::default());
     let url = server.url("fleet");
-    let mut settings = certificate(&server);
-    // git gives up after a second in which less than one byte arrived.
-    settings.extend([("http.lowSpeedLimit", "1".to_owned()), ("http.lowSpeedTime", "1".to_owned())]);
+    let settings = certificate(&server);
     let reach = || list_from(None, &settings, &[], &url);
     assert!(reach().success().starts_with(&commit));
+    let authority = server.authority().display().to_string();
+    let ask = format!("{url}/info/refs?service=git-upload-pack");
+    let arguments = ["--silent", "--noproxy", "*", "--max-time", "1", "--cacert", &authority, &ask];
     server.freeze();
-    assert_ne!(reach().code, 0);
+    assert_eq!(run("curl", &arguments, b"").code, 28, "no answer in time");
     server.thaw();
     assert!(reach().success().starts_with(&commit));
     server.stop();
-    assert_ne!(reach().code, 0);
+    assert_eq!(run("curl", &arguments, b"").code, 7, "refused");
     server.start();
     assert_eq!(server.url("fleet"), url);
     assert!(reach().success().starts_with(&commit));

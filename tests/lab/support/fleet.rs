@@ -66,7 +66,7 @@ impl Fleet {
     /// A new Ed25519 key.
     #[track_caller]
     pub fn signer(&self, name: &str) -> Signer {
-        let key = self.folder.path().join(format!("{name}.key"));
+        let key = self.folder.path().join(name);
         run("ssh-keygen", &["-q", "-t", "ed25519", "-N", "", "-C", name, "-f", text(&key)], b"").success();
         Signer { name: name.to_owned(), key }
     }
