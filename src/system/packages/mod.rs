@@ -10,7 +10,7 @@ mod version;
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use crate::plan::{Conffiles, PackageAction, PackageOperation};
@@ -114,6 +114,11 @@ pub trait PackageManager: Send {
 
     /// Compares two versions by the rules of this package manager.
     fn compare(&self, left: &str, right: &str) -> Ordering;
+}
+
+/// Files that change when packages do, to be watched. Those of package managers that the host does not have do not exist.
+pub fn databases() -> [PathBuf; 2] {
+    ["/var/lib/dpkg/status", "/var/lib/rpm/rpmdb.sqlite"].map(PathBuf::from)
 }
 
 /// The host's package manager: apt where dpkg's database and `apt-get` are, else dnf where rpm's database and `dnf` are.
