@@ -7,6 +7,7 @@ use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
+use super::lock::{await_lock, lock_holder};
 use super::{
     Batch, LOCK_PATIENCE, PackageError, PackageManager, Planned, Simulation, bare, batches, compare_dpkg,
     dpkg, guard, reason, run_in_unit,
@@ -532,42 +533,6 @@ fn query(argv: &[String]) -> Result<exec::Output, PackageError> {
     let failed =
         |error: std::io::Error| PackageError::Program { program: argv[0].clone(), reason: error.to_string() };
     exec::run(argv, &environment(Conffiles::Keep), b"", QUERY).map_err(failed)
-}
-
-/// Waits until nobody holds a lock file.
-fn await_lock(path: &str, deadline: Instant, progress: &mut dyn FnMut(&str)) -> Result<(), PackageError> {
-    let mut told = false;
-    while let Some(holder) = lock_holder(path) {
-        if Instant::now() >= deadline {
-            return Err(PackageError::Locked { holder, minutes: LOCK_PATIENCE.as_secs() / 60 });
-        }
-        if !told {
-            progress(&format!("the package database is locked by {holder}: waiting"));
-            told = true;
-        }
-        std::thread::sleep(Duration::from_millis(250));
-    }
-    Ok(())
-}
-
-/// Who holds a lock file of apt or dpkg (they use fcntl(2) locks); `None`: nobody.
-fn lock_holder(path: &str) -> Option<String> {
-    use nix::fcntl::{FcntlArg, fcntl};
-    use nix::libc;
-    let file = fs::OpenOptions::new().read(true).write(true).open(path).ok()?;
-    let mut lock = libc::flock {
-        l_type: i16::try_from(libc::F_WRLCK).ok()?,
-        l_whence: i16::try_from(libc::SEEK_SET).ok()?,
-        l_start: 0,
-        l_len: 0,
-        l_pid: 0,
-    };
-    fcntl(&file, FcntlArg::F_GETLK(&mut lock)).ok()?;
-    if i32::from(lock.l_type) == libc::F_UNLCK {
-        return None;
-    }
-    let name = fs::read_to_string(format!("/proc/{}/comm", lock.l_pid)).unwrap_or_default();
-    Some(format!("process {} ({})", lock.l_pid, crate::error::escaped(name.trim())))
 }
 
 #[cfg(test)]
