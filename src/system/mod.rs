@@ -5,7 +5,15 @@
 
 pub mod observe;
 
+mod host;
+
+pub use host::{Host, SystemError, parents};
+
 pub mod fs;
+
+pub mod systemd;
+
+pub mod packages;
 
 pub mod accounts;
 
