@@ -7,7 +7,6 @@ pub mod diff;
 pub mod enroll;
 pub mod events;
 pub mod fetch;
-pub mod fetch;
 pub mod history;
 pub mod status;
 pub mod suspend;
