@@ -72,6 +72,11 @@ impl Paths {
         self.run.join("status.json")
     }
 
+    /// What the agent is doing.
+    pub fn agent_status(&self) -> PathBuf {
+        self.run.join("agent.json")
+    }
+
     /// Whether this path belongs to abide itself, so that no branch may declare it.
     pub fn is_own(&self, path: &Path) -> bool {
         [&self.config, &self.state, &self.spool, &self.run].iter().any(|own| path.starts_with(own))

@@ -142,7 +142,7 @@ pub struct Event {
     pub message: String,
     /// The run it belongs to.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub run: Option<String>,
+    pub run: Option<i64>,
     /// The revision, in Flux's form.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub revision: Option<String>,

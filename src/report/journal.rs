@@ -24,9 +24,9 @@ pub fn open() {
     let journal = tracing_journald::layer().ok().map(|layer| {
         layer.with_field_prefix(None).with_syslog_identifier("abide".into()).with_priority_mappings(mappings)
     });
-    let fallback = journal
-        .is_none()
-        .then(|| tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(false).without_time());
+    let fallback = journal.is_none().then(|| {
+        tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(false).without_time()
+    });
     let subscriber = tracing_subscriber::registry()
         .with(journal.with_filter(LevelFilter::DEBUG).with_filter(ours.clone()))
         .with(fallback.with_filter(LevelFilter::DEBUG).with_filter(ours));
@@ -45,7 +45,7 @@ pub fn write(event: &Event) {
             tracing::$level!(
                 target: TARGET,
                 message_id = description.id,
-                abide_run = event.run.as_deref(),
+                abide_run = event.run,
                 abide_revision = event.revision.as_deref(),
                 abide_commit = event.commit.as_deref(),
                 abide_signer = event.signer.as_deref().map(escaped).as_deref(),

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use crate::error::Problem;
 use crate::source::Note;
+use crate::state::Suspension;
 use crate::trust::Revision;
 
 /// Whether the host is as the branch declares.
@@ -75,20 +76,6 @@ pub struct Counts {
     pub skipped: usize,
     /// Differ and are left, by `enforce = "warn"`, a dry run or a suspension.
     pub left: usize,
-}
-
-/// A pause of applying.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub struct Suspension {
-    /// Why.
-    pub reason: String,
-    /// Who said so.
-    pub by: String,
-    /// Since when, seconds since the epoch.
-    pub since: i64,
-    /// Until when; `None`: until `abide resume`.
-    pub until: Option<i64>,
 }
 
 /// What the agent is doing, in a file of its own.

@@ -42,7 +42,7 @@ impl State {
         self.fact("high-water")
     }
 
-    /// Raises the high-water mark and leaves an event with the former one. That the new commit descends from the former is for
+    /// Raises the high-water mark. That the new commit descends from the former is for
     /// [`trust`](crate::trust) to prove.
     ///
     /// # Errors
@@ -55,20 +55,7 @@ impl State {
         {
             return Ok(());
         }
-        let from = former.map_or_else(|| "none".to_owned(), |former| former.commit);
-        self.transaction(|transaction| {
-            set(transaction, "high-water", Some(mark))?;
-            super::events::insert(
-                transaction,
-                &super::Event {
-                    time: mark.time,
-                    code: "high-water".into(),
-                    message: format!("high-water mark {from} -> {}", mark.commit),
-                    run: None,
-                    resource: None,
-                },
-            )
-        })
+        self.transaction(|transaction| set(transaction, "high-water", Some(mark)))
     }
 
     /// The revision that was applied last, without failures.

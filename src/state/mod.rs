@@ -16,7 +16,6 @@ mod open;
 mod schema;
 
 pub use error::StateError;
-pub use events::Event;
 pub use facts::{Mark, Suspension};
 pub use history::{Cause, Counts, Run, RunResult, RunStart, StepRecord};
 pub use inventory::Entry;

@@ -31,8 +31,7 @@ pub(super) const MIGRATIONS: &[&str] = &["
     CREATE INDEX steps_resource ON steps (resource, run);
 
     CREATE TABLE events (
-        id INTEGER PRIMARY KEY AUTOINCREMENT, time INTEGER NOT NULL, code TEXT NOT NULL, message TEXT NOT NULL,
-        run INTEGER, resource TEXT
+        id INTEGER PRIMARY KEY AUTOINCREMENT, event TEXT NOT NULL
     );
 
     -- What was applied for each resource that the branch declares.
