@@ -2,6 +2,7 @@
 //!
 //! **Invariant:** every operation is idempotent, and has an answer of its own for each thing it was asked for.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -58,10 +59,10 @@ pub trait Effector {
     /// Removes what is at a path.
     fn remove(&mut self, path: &Path, recursive: bool) -> Result<(), Problem>;
     /// Makes durable which names the given directories hold.
-    fn sync_directories(&mut self, directories: &[PathBuf]) -> Result<(), Problem>;
+    fn sync_directories(&mut self, directories: &BTreeSet<PathBuf>) -> Result<(), Problem>;
 
-    /// One package transaction; all actions have the same options. One answer for each.
-    fn packages(&mut self, actions: &[PackageAction]) -> Vec<Result<(), Problem>>;
+    /// One package transaction; all actions have the same options. One answer for each; lines of progress go to `say`.
+    fn packages(&mut self, actions: &[PackageAction], say: &mut dyn FnMut(&str)) -> Vec<Result<(), Problem>>;
     /// Changes units: masks and enablement first, then all jobs at once. One answer for each.
     fn units(&mut self, changes: &[UnitChange]) -> Vec<Result<(), Problem>>;
     /// Lets systemd read its unit files again.
@@ -77,4 +78,6 @@ pub trait Effector {
     fn clean_temporaries(&mut self, paths: &[PathBuf]) -> Result<(), Problem>;
     /// Waits for a package transaction that outlived its run, and repairs one that was interrupted.
     fn settle_packages(&mut self) -> Result<(), Problem>;
+    /// Waits for a command that outlived its run.
+    fn settle_commands(&mut self) -> Result<(), Problem>;
 }

@@ -166,7 +166,6 @@ impl<'a, E: Effector> Batch<'a, E> {
                 directories.extend(path(self.effect(index)).and_then(Path::parent).map(Path::to_owned));
             }
         }
-        let directories: Vec<PathBuf> = directories.into_iter().collect();
         if let Err(problem) = self.effector.sync_directories(&directories) {
             for index in 0..self.places.len() {
                 if matches!(self.results[index], Some(Ok(()))) {

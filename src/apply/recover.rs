@@ -34,10 +34,14 @@ pub fn recover<E: Effector>(state: &mut State, effector: &mut E) -> Result<Optio
     let mut problems = Vec::new();
     problems.extend(effector.clean_temporaries(&paths(&unfinished)).err());
     reach("temporaries removed")?;
-    if unfinished.pending.iter().any(|intent| intent.verb == "package") {
+    let was = |verb: &str| unfinished.pending.iter().any(|intent| intent.verb == verb);
+    if was("package") {
         problems.extend(effector.settle_packages().err());
     }
-    reach("packages settled")?;
+    if was("run") {
+        problems.extend(effector.settle_commands().err());
+    }
+    reach("outlived work settled")?;
     let finished = judge(&unfinished, effector);
     state.complete(unfinished.run, &finished)?;
     reach("journal judged")?;

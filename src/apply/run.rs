@@ -219,7 +219,9 @@ impl<E: Effector> Work<'_, E> {
             if actions.is_empty() {
                 continue;
             }
-            for (index, answer) in members.into_iter().zip(self.effector.packages(&actions)) {
+            let progress = &mut self.progress;
+            let answers = self.effector.packages(&actions, &mut |line| progress(Progress::Doing(line)));
+            for (index, answer) in members.into_iter().zip(answers) {
                 if answer.is_err() {
                     failed.insert(batch[index].0);
                 }

@@ -131,10 +131,14 @@ impl Effector for Memory {
         self.paths.remove(path);
         Ok(())
     }
-    fn sync_directories(&mut self, directories: &[PathBuf]) -> Result<(), Problem> {
+    fn sync_directories(&mut self, directories: &BTreeSet<PathBuf>) -> Result<(), Problem> {
         self.does(format!("sync {} directories", directories.len()))
     }
-    fn packages(&mut self, actions: &[PackageAction]) -> Vec<Result<(), Problem>> {
+    fn packages(
+        &mut self,
+        actions: &[PackageAction],
+        _say: &mut dyn FnMut(&str),
+    ) -> Vec<Result<(), Problem>> {
         let names: Vec<&str> = actions.iter().map(|action| action.name.as_str()).collect();
         self.log.push(format!("transaction {}", names.join(" ")));
         actions
@@ -171,6 +175,9 @@ impl Effector for Memory {
     }
     fn settle_packages(&mut self) -> Result<(), Problem> {
         self.does("settle packages".into())
+    }
+    fn settle_commands(&mut self) -> Result<(), Problem> {
+        self.does("settle commands".into())
     }
 }
 

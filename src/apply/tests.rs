@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 use std::collections::BTreeSet;
 
+use super::host::LocalHost;
 use super::testing::{
     Inline, Memory, command, directory, package, plan, remove, start, step, unit, validated, write,
 };
@@ -450,4 +451,86 @@ fn refreshes_are_owed_to_commands() {
     ]);
     let settled = Plan { unchanged: vec![ResourceId::new("command", "rebuild")], ..Plan::default() };
     assert!(bench.apply(&settled).unwrap().owed.is_empty());
+}
+
+/// Where the real host's tests write: on a disk, below a directory that only we can change.
+fn disk() -> tempfile::TempDir {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = tempfile::tempdir_in(std::env::var("CARGO_MANIFEST_DIR").unwrap() + "/target").unwrap();
+    std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    folder
+}
+
+#[test]
+fn files_of_a_real_host_survive_a_death_anywhere() {
+    for place in 0.. {
+        let folder = disk();
+        let at = |name: &str| folder.path().join(name).to_string_lossy().into_owned();
+        let mut host = LocalHost::new(&folder.path().join("backup"), 1 << 20);
+        let mut state = State::open(&folder.path().join("state")).unwrap();
+        std::fs::write(at("b"), "former").unwrap();
+        let file = |path: &str, content: &str| match write(path, content) {
+            Effect::WriteFile(file) => Effect::WriteFile(crate::plan::WriteFile { backup: true, ..file }),
+            other => other,
+        };
+        let steps = plan(vec![
+            step("directory:d", &[], vec![directory(&at("d"))]),
+            step("file:a", &[0], vec![file(&at("d/a"), "one")]),
+            step("file:b", &[], vec![file(&at("b"), "two")]),
+            step("file:c", &[], vec![remove(&at("c"))]),
+        ]);
+        failpoint::arm(Some(place));
+        let died = run(&steps, &start(), &mut host, &mut state, &Inline, &mut |_| {}).is_err();
+        failpoint::arm(None);
+        let mut state = State::open(&folder.path().join("state")).unwrap();
+        recover(&mut state, &mut host).unwrap();
+        let outcome = run(&steps, &start(), &mut host, &mut state, &Inline, &mut |_| {}).unwrap();
+        assert_eq!(words(&outcome), vec!["done"; 4], "{outcome:?}");
+        assert_eq!(std::fs::read_to_string(at("d/a")).unwrap(), "one");
+        assert_eq!(std::fs::read_to_string(at("b")).unwrap(), "two");
+        let mut names: Vec<_> =
+            std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        names.sort();
+        assert_eq!(names, ["b", "backup", "d", "state"], "died at {place}");
+        assert_eq!(std::fs::read_dir(at("d")).unwrap().count(), 1, "died at {place}");
+        if !died {
+            assert!(place > 8);
+            return;
+        }
+    }
+}
+
+/// Prints what applying files costs; run with `cargo test --release apply::tests::cost -- --ignored --nocapture`.
+#[test]
+#[ignore = "a measurement"]
+fn cost() {
+    let folder = disk();
+    let root = folder.path().to_string_lossy().into_owned();
+    let mut host = LocalHost::new(&folder.path().join("backup"), 1 << 20);
+    let mut state = State::open(&folder.path().join("state")).unwrap();
+    let mut apply = |name: &str, steps: Vec<Step>| {
+        let begun = std::time::Instant::now();
+        let outcome = run(&plan(steps), &start(), &mut host, &mut state, &Inline, &mut |_| {}).unwrap();
+        println!("{name:50} {:>10.3} ms", begun.elapsed().as_secs_f64() * 1e3);
+        assert_eq!(outcome.counts().failed + outcome.counts().skipped, 0);
+    };
+    apply("no step, nothing owed", Vec::new());
+    let mut steps: Vec<Step> = (0..10)
+        .map(|number| step(&format!("directory:{number}"), &[], vec![directory(&format!("{root}/{number}"))]))
+        .collect();
+    steps.extend((0..1_000).map(|number: usize| {
+        let path = format!("{root}/{}/{number}", number % 10);
+        step(&format!("file:{number}"), &[number % 10], vec![write(&path, &"x".repeat(1_000))])
+    }));
+    apply("1,000 new files in 10 new directories", steps.clone());
+    apply("the same again over the old files", steps);
+    apply("one file", vec![step("file:0", &[], vec![write(&format!("{root}/0/0"), "y")])]);
+    apply("one file", vec![step("file:0", &[], vec![write(&format!("{root}/0/0"), "z")])]);
+    let mut memory = Memory::default();
+    let steps: Vec<Step> = (0..1_000)
+        .map(|number| step(&format!("file:{number}"), &[], vec![write(&format!("/{number}"), "x")]))
+        .collect();
+    let begun = std::time::Instant::now();
+    run(&plan(steps), &start(), &mut memory, &mut state, &Inline, &mut |_| {}).unwrap();
+    println!("{:50} {:>10.3} ms", "of that the journal", begun.elapsed().as_secs_f64() * 1e3);
 }

@@ -17,6 +17,10 @@ pub mod lock;
 
 pub mod replace;
 
+pub mod packages;
+
+pub mod systemd;
+
 /// The host's name as the kernel has it.
 pub fn host_name() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
