@@ -102,8 +102,8 @@ pub struct Run {
     pub result: RunResult,
     /// How its resources fared.
     pub counts: Counts,
-    /// What kept the whole run from being done, as [`Problem`] is shown in JSON.
-    pub problem: Option<serde_json::Value>,
+    /// What kept the whole run from being done.
+    pub problem: Option<Problem>,
 }
 
 /// What a run did to one resource.
@@ -121,8 +121,8 @@ pub struct StepRecord {
     pub summary: String,
     /// How it fared.
     pub outcome: StepOutcome,
-    /// Why not, as [`Problem`] is shown in JSON.
-    pub problem: Option<serde_json::Value>,
+    /// Why not.
+    pub problem: Option<Problem>,
     /// What was there before; empty when that is not known.
     pub before: String,
     /// What is there now.
