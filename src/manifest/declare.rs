@@ -15,7 +15,7 @@ use super::node::{Node, Value};
 use super::select::template_problem;
 use super::template::{Engine, Scope, to_template};
 use super::tree::Tree;
-use crate::resource::{Common, Content, Declaration, Declared, Enforce, KINDS, Kind, Relations, ResourceId};
+use crate::resource::{Common, Content, DeclareError, Declaration, Declared, Enforce, KINDS, Kind, Relations, ResourceId};
 
 /// The fields that every kind has, for suggestions, the reference and the schema.
 pub const COMMON: &[crate::resource::Field] = &[
@@ -214,6 +214,7 @@ impl Declarer<'_> {
         let resource = match (kind.declare)(Declaration { name, table: node, files: &files }) {
             Ok(resource) => resource,
             Err(error) => {
+                let error = with_field(error, table, kind);
                 let mut problem = Diagnostic::declared("E209", error, &role.source, &table.name.span);
                 if let Some(place) = files.failure.take() {
                     problem = problem.and(place);
@@ -315,9 +316,9 @@ impl Declarer<'_> {
                 _ => Some(()),
             };
             if result.is_none() {
-                let message = format!("`{}` is not {}", field.name, field.kind);
+                let message = format!("`{}` cannot be {}", field.name, value.type_name());
                 let place = Place::new(source, &value.span, "");
-                self.problems.push(Diagnostic::new("E205", message, place, format!("make it {}", field.kind)));
+                self.problems.push(Diagnostic::new("E205", message, place, format!("expected: {}", field.kind)));
             }
         }
         (common, references)
@@ -372,6 +373,17 @@ impl Declarer<'_> {
             }
         }
     }
+}
+
+/// Where a kind's error has no remedy of its own, the meaning of the field it points at is one.
+fn with_field(mut error: DeclareError, table: &Table, kind: &Kind) -> DeclareError {
+    let span = error.span.clone().filter(|_| error.help.is_empty());
+    let inside = |node: &Node| span.as_ref().is_some_and(|span| node.span.start <= span.start && span.end <= node.span.end);
+    let key = table.node.entries().iter().find(|(_, node)| inside(node)).map(|(key, _)| key.name.as_str());
+    if let Some(field) = kind.fields.iter().find(|field| Some(field.name) == key) {
+        error.help = format!("`{}` takes: {}. {}", field.name, field.kind, field.doc);
+    }
+    error
 }
 
 fn enforce(value: &Node) -> Option<Enforce> {

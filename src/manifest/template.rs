@@ -93,7 +93,7 @@ impl Engine {
         if let Some((expression, offset)) = only_expression(text)
             && let Ok(compiled) = environment.compile_expression(expression)
         {
-            let value = scope.watch(text, &environment, |root| compiled.eval(root).and_then(defined));
+            let value = scope.watch(expression, &environment, |root| compiled.eval(root).and_then(defined));
             let moved = |mut failure: Failure| {
                 failure.range = failure.range.map(|range| range.start + offset..range.end + offset);
                 failure

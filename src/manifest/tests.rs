@@ -241,7 +241,7 @@ fn mistakes_read_well() {
 fn a_diagnostic_is_a_problem_with_its_place() {
     let problems = role("[symlink.\"/a\"]\ntarget = \"t\"\nfroce = true\n").unwrap_err();
     let problem = &problems.problems()[0];
-    assert_eq!((problem.code.0, problem.place.as_deref()), ("E204", Some("roles/base/role.toml:3:1")));
+    assert_eq!((problem.code.as_str(), problem.place.as_deref()), ("E204", Some("roles/base/role.toml:3:1")));
     assert_eq!(problem.remedy, "did you mean `force`?");
     insta::assert_snapshot!("problem", problem.to_string());
     let json = serde_json::to_value(problem).unwrap();

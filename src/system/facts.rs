@@ -409,7 +409,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("place.toml"), "rack = \n").unwrap();
         let problem = crate::error::Problem::from(Facts::gather(folder.path()).unwrap_err());
-        assert_eq!(problem.code, Code("E462"));
+        assert_eq!(problem.code, "E462");
         assert!(problem.to_string().contains("place.toml:1"), "{problem}");
         assert!(Facts::recorded(b"{\"os\": 1}", "f.json").is_err());
     }
