@@ -140,6 +140,9 @@ impl Diagnostic {
         for snippet in self.snippets() {
             group = group.element(snippet);
         }
+        for place in self.places.iter().filter(|place| place.source.text.is_empty()) {
+            group = group.element(annotate_snippets::Origin::path(place.source.file.as_str()));
+        }
         if !self.help.is_empty() {
             group = group.element(Level::HELP.message(self.help.as_str()));
         }
@@ -149,7 +152,7 @@ impl Diagnostic {
 
     fn snippets(&self) -> Vec<Snippet<'_, annotate_snippets::Annotation<'_>>> {
         let mut files: Vec<(&Arc<Source>, Vec<&Place>)> = Vec::new();
-        for place in &self.places {
+        for place in self.places.iter().filter(|place| !place.source.text.is_empty()) {
             match files.iter_mut().find(|(source, _)| Arc::ptr_eq(source, &place.source)) {
                 Some((_, places)) => places.push(place),
                 None => files.push((&place.source, vec![place])),
