@@ -129,7 +129,8 @@ fn toml(rendered: &Rendered, explanation: &Explanation) -> String {
 
 fn data(rendered: &Rendered, explanation: &Explanation) -> Value {
     let resources = explanation.resources.iter().map(|shown| {
-        let contents = shown.contents.iter().map(|(name, content)| (name.clone(), hex(&content.sha256).into()));
+        let contents =
+            shown.contents.iter().map(|(name, content)| (name.clone(), hex(&content.sha256).into()));
         let contents: Map<String, Value> = contents.collect();
         let fields = to_json(&shown.table);
         (shown.id.to_string(), json!({"from": shown.origin, "fields": fields, "sha256": contents}))
@@ -175,7 +176,8 @@ fn explained(explanation: &Explanation) -> String {
 }
 
 fn explained_json(explanation: &Explanation) -> Value {
-    let resources = explanation.resources.iter().map(|shown| json!({"id": shown.id.to_string(), "from": shown.origin}));
+    let resources =
+        explanation.resources.iter().map(|shown| json!({"id": shown.id.to_string(), "from": shown.origin}));
     json!({
         "labels": explanation.labels,
         "assignments": explanation.assignments,

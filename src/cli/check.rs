@@ -13,7 +13,9 @@ use crate::system::facts::{Facts, FactsError};
 /// Each host of `hosts/` is rendered with the facts recorded in `hosts/NAME.facts.json`, or else with those of an example host of
 /// each family; assignments that no known host matches are rendered for an example. Exit code 1: some host would refuse it.
 #[derive(clap::Args)]
-#[command(after_help = "Examples:\n  abide check                    the fleet in this folder\n  abide check --strict fleet     warnings count as errors")]
+#[command(
+    after_help = "Examples:\n  abide check                    the fleet in this folder\n  abide check --strict fleet     warnings count as errors"
+)]
 pub struct Arguments {
     /// Folder of the fleet.
     #[arg(default_value = ".")]
@@ -68,6 +70,7 @@ fn text(proof: &Proof, ok: bool) -> String {
 
 /// Reads facts from a file.
 pub(super) fn read_facts(path: &Path) -> Result<Facts, FactsError> {
-    let text = std::fs::read(path).map_err(|source| FactsError::Unreadable { path: path.to_owned(), source })?;
+    let text =
+        std::fs::read(path).map_err(|source| FactsError::Unreadable { path: path.to_owned(), source })?;
     Facts::recorded(&text, &path.display().to_string())
 }

@@ -5,7 +5,9 @@ use crate::system::facts::Facts;
 
 /// Print the facts of this host as JSON.
 #[derive(clap::Args)]
-#[command(after_help = "Example:\n  abide facts > hosts/web-01.facts.json   record them, so that `abide check` uses them")]
+#[command(
+    after_help = "Example:\n  abide facts > hosts/web-01.facts.json   record them, so that `abide check` uses them"
+)]
 pub struct Arguments {}
 
 /// Runs the command.

@@ -101,7 +101,12 @@ pub struct Diagnostic {
 
 impl Diagnostic {
     /// An error at one place.
-    pub fn new(code: &'static str, message: impl Into<String>, place: Place, help: impl Into<String>) -> Diagnostic {
+    pub fn new(
+        code: &'static str,
+        message: impl Into<String>,
+        place: Place,
+        help: impl Into<String>,
+    ) -> Diagnostic {
         Diagnostic {
             severity: Severity::Error,
             code: Code(code),
@@ -124,7 +129,12 @@ impl Diagnostic {
     }
 
     /// An error that a reader of nodes or a kind found; `head` is where it points when the error has no place.
-    pub fn declared(code: &'static str, error: DeclareError, source: &Arc<Source>, head: &Range<usize>) -> Diagnostic {
+    pub fn declared(
+        code: &'static str,
+        error: DeclareError,
+        source: &Arc<Source>,
+        head: &Range<usize>,
+    ) -> Diagnostic {
         let span = error.span.unwrap_or_else(|| head.clone());
         let help = if error.help.is_empty() { "correct it".to_owned() } else { error.help };
         Diagnostic::new(code, error.message, Place::new(source, &span, ""), help)

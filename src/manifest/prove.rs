@@ -121,7 +121,8 @@ pub fn prove(tree: &dyn Tree, families: &[Family], given: Option<&Facts>) -> Pro
     }
     if matches!(tree.entry("trust.toml"), Ok(None)) {
         let message = "there is no `trust.toml`: no host accepts a branch without a policy";
-        let warning = Diagnostic::new("W223", message, file_place("trust.toml"), "make one with `abide init`");
+        let warning =
+            Diagnostic::new("W223", message, file_place("trust.toml"), "make one with `abide init`");
         prover.proof.problems.push(warning.as_warning());
     }
     prover.proof
@@ -217,7 +218,9 @@ impl Prover<'_> {
             for file in files.iter().filter(|file| !recorder.was_read(file)) {
                 let message = format!("nothing uses `{file}`");
                 let help = "use it as `source` or `template`, or remove it";
-                self.proof.problems.push(Diagnostic::new("W222", message, file_place(file), help).as_warning());
+                self.proof
+                    .problems
+                    .push(Diagnostic::new("W222", message, file_place(file), help).as_warning());
             }
         }
     }
@@ -251,11 +254,14 @@ fn file_place(path: &str) -> Place {
 fn labels_of(when: &str) -> BTreeMap<String, String> {
     let mut labels = BTreeMap::new();
     for piece in when.split("host.labels.").skip(1) {
-        let end = piece.find(|character: char| !character.is_alphanumeric() && character != '_').unwrap_or(piece.len());
+        let end = piece
+            .find(|character: char| !character.is_alphanumeric() && character != '_')
+            .unwrap_or(piece.len());
         let (name, rest) = piece.split_at(end);
         let Some(rest) = rest.trim_start().strip_prefix("==") else { continue };
         let rest = rest.trim_start();
-        let Some(quote) = rest.chars().next().filter(|character| *character == '\'' || *character == '"') else {
+        let Some(quote) = rest.chars().next().filter(|character| *character == '\'' || *character == '"')
+        else {
             continue;
         };
         if let Some(value) = rest[1..].split(quote).next() {
@@ -275,7 +281,10 @@ mod tests {
 
     fn shown(files: &[(&str, &str)]) -> (Vec<String>, Vec<String>) {
         let proof = prove(&MemoryTree::of(files), Family::ALL, None);
-        let hosts = proof.hosts.iter().map(|host| format!("{} ({}): {}", host.host, host.facts, host.roles.join(" ")));
+        let hosts = proof
+            .hosts
+            .iter()
+            .map(|host| format!("{} ({}): {}", host.host, host.facts, host.roles.join(" ")));
         let problems = proof.problems.iter().map(|problem| format!("{} {}", problem.code, problem.message));
         (hosts.collect(), problems.collect())
     }
@@ -337,7 +346,8 @@ mod tests {
             ("host.name == 'x'", &[]),
         ] {
             let labels = labels_of(when);
-            let labels: Vec<(&str, &str)> = labels.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+            let labels: Vec<(&str, &str)> =
+                labels.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
             assert_eq!(labels, expected);
         }
     }

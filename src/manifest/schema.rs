@@ -10,13 +10,20 @@ use crate::resource::{Field, KINDS, Kind};
 /// The JSON Schema of `roles/NAME/role.toml`.
 pub fn role() -> Value {
     let mut properties = Map::new();
-    properties.insert("include".into(), described(list(json!({"type": "string"})), "Roles that come with this one, before it."));
-    properties.insert("vars".into(), described(json!({"type": "object"}), "Defaults of this role's variables."));
+    properties.insert(
+        "include".into(),
+        described(list(json!({"type": "string"})), "Roles that come with this one, before it."),
+    );
+    properties
+        .insert("vars".into(), described(json!({"type": "object"}), "Defaults of this role's variables."));
     for kind in KINDS {
         let fields = kind.fields.iter().chain(COMMON);
         properties.insert(kind.name.into(), described(named(fields), kind.summary));
     }
-    properties.insert("health".into(), described(named(health::FIELDS.iter()), "What must be true after a change."));
+    properties.insert(
+        "health".into(),
+        described(named(health::FIELDS.iter()), "What must be true after a change."),
+    );
     document("A role of abide", properties, &[])
 }
 
@@ -53,9 +60,13 @@ pub fn fleet() -> Value {
 pub fn host() -> Value {
     let mut properties = Map::new();
     let labels = json!({"type": "object", "additionalProperties": {"type": "string"}});
-    properties.insert("labels".into(), described(labels, "Labels for expressions; they win over the host's own."));
+    properties
+        .insert("labels".into(), described(labels, "Labels for expressions; they win over the host's own."));
     properties.insert("vars".into(), described(json!({"type": "object"}), "Variables for this host."));
-    properties.insert("roles".into(), described(list(json!({"type": "string"})), "Roles beside the assigned ones."));
+    properties.insert(
+        "roles".into(),
+        described(list(json!({"type": "string"})), "Roles beside the assigned ones."),
+    );
     document("A host file of abide", properties, &[])
 }
 
@@ -141,7 +152,8 @@ pub fn reference() -> String {
 }
 
 fn section(text: &mut String, kind: &Kind) {
-    let _ = write!(text, "\n## {}\n\n{}\n\n```toml\n{}\n```\n\n", kind.name, kind.summary, kind.example.trim());
+    let _ =
+        write!(text, "\n## {}\n\n{}\n\n```toml\n{}\n```\n\n", kind.name, kind.summary, kind.example.trim());
     table(text, kind.fields);
 }
 
@@ -183,7 +195,11 @@ mod tests {
                 std::fs::write(&path, &text).unwrap();
             }
             let committed = std::fs::read_to_string(&path).unwrap_or_default();
-            assert!(committed == text, "{} is old: run ABIDE_GENERATE=1 cargo test generated_files", path.display());
+            assert!(
+                committed == text,
+                "{} is old: run ABIDE_GENERATE=1 cargo test generated_files",
+                path.display()
+            );
         }
     }
 
