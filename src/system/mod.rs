@@ -3,9 +3,18 @@
 //! **Invariant:** only [`exec`] starts a process, always from an argument list, and nothing outside this folder
 //! opens, writes or removes a path of the managed host.
 
-pub mod clock;
-pub mod lock;
 pub mod observe;
+
+pub mod fs;
+
+pub mod accounts;
+
+pub mod exec;
+
+pub mod clock;
+
+pub mod lock;
+
 pub mod replace;
 
 /// The host's name as the kernel has it.

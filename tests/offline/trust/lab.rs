@@ -89,8 +89,10 @@ impl Lab {
         self.write("trust.toml", &self.policy(1).text());
         self.write("fleet.toml", "[fleet]\nname = \"test\"\n");
         let introduction = self.commit("alice", "Introduce");
-        self.root.introduction =
-            Introduction { commit: introduction.to_string(), key: IntroductionKey::parse(&self.public("alice")).unwrap() };
+        self.root.introduction = Introduction {
+            commit: introduction.to_string(),
+            key: IntroductionKey::parse(&self.public("alice")).unwrap(),
+        };
         self.write("roles/base/role.toml", "# base\n");
         let good = self.commit("alice", "Begin");
         let judgement = self.judge(None, good).unwrap();
@@ -102,7 +104,8 @@ impl Lab {
     /// The usual policy.
     pub fn policy(&self, version: u64) -> Policy {
         let list = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
-        let principal = |name: &str| (name.to_owned(), vec![format!("{{ key = \"{}\" }}", self.public(name))]);
+        let principal =
+            |name: &str| (name.to_owned(), vec![format!("{{ key = \"{}\" }}", self.public(name))]);
         let scopes = SCOPES.iter().map(|(name, paths, signers, threshold)| {
             ((*name).to_owned(), list(paths), list(signers), *threshold)
         });
@@ -132,7 +135,12 @@ impl Lab {
 
     pub fn keygen(&self, name: &str) {
         let key = self.key(name);
-        run("ssh-keygen", &["-q", "-t", "ed25519", "-N", "", "-C", "", "-f", text(&key)], self.folder.path(), b"");
+        run(
+            "ssh-keygen",
+            &["-q", "-t", "ed25519", "-N", "", "-C", "", "-f", text(&key)],
+            self.folder.path(),
+            b"",
+        );
     }
 
     /// Runs git in the repository, without anybody's configuration.
@@ -161,7 +169,8 @@ impl Lab {
     /// Commits the index with more options.
     pub fn commit_index(&self, options: &[&str], signer: &str, message: &str) -> ObjectId {
         let key = format!("user.signingkey={}", text(&self.key(signer)));
-        let mut arguments = vec!["-c", "gpg.format=ssh", "-c", &key, "commit", "-q", "-S", "--allow-empty", "-m", message];
+        let mut arguments =
+            vec!["-c", "gpg.format=ssh", "-c", &key, "commit", "-q", "-S", "--allow-empty", "-m", message];
         arguments.extend(options);
         self.git(&arguments);
         self.head()
@@ -176,7 +185,19 @@ impl Lab {
     /// Merges a branch into the present one without a fast-forward; the merge is signed.
     pub fn merge(&self, branch: &str, signer: &str) -> ObjectId {
         let key = format!("user.signingkey={}", text(&self.key(signer)));
-        self.git(&["-c", "gpg.format=ssh", "-c", &key, "merge", "-q", "-S", "--no-ff", "-m", "Merge", branch]);
+        self.git(&[
+            "-c",
+            "gpg.format=ssh",
+            "-c",
+            &key,
+            "merge",
+            "-q",
+            "-S",
+            "--no-ff",
+            "-m",
+            "Merge",
+            branch,
+        ]);
         self.head()
     }
 
@@ -219,7 +240,12 @@ impl Lab {
     /// Signs bytes with `ssh-keygen -Y sign`.
     pub fn sign(&self, signer: &str, namespace: &str, payload: &[u8]) -> String {
         let key = self.key(signer);
-        let output = run("ssh-keygen", &["-q", "-Y", "sign", "-n", namespace, "-f", text(&key)], self.folder.path(), payload);
+        let output = run(
+            "ssh-keygen",
+            &["-q", "-Y", "sign", "-n", namespace, "-f", text(&key)],
+            self.folder.path(),
+            payload,
+        );
         String::from_utf8(output).unwrap()
     }
 
@@ -237,7 +263,8 @@ impl Lab {
 
     pub fn unsigned_payload(&self, tree: ObjectId) -> Vec<u8> {
         let who = "A U Thor <a@example.org> 1780000000 +0000";
-        format!("tree {tree}\nparent {}\nauthor {who}\ncommitter {who}\n\nBy hand\n", self.head()).into_bytes()
+        format!("tree {tree}\nparent {}\nauthor {who}\ncommitter {who}\n\nBy hand\n", self.head())
+            .into_bytes()
     }
 
     pub fn judge(&self, mark: Option<&HighWater>, tip: ObjectId) -> Result<Judgement, TrustError> {
@@ -314,4 +341,11 @@ fn run(program: &str, arguments: &[&str], directory: &Path, input: &[u8]) -> Vec
     let complaint = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{program} {arguments:?}: {complaint}");
     output.stdout
+}
+
+/// Writes a commit as a loose object.
+pub fn loose(objects: &Path, raw: &[u8]) -> ObjectId {
+    use gix::objs::Write as _;
+    let store = gix::odb::loose::Store::at(objects, gix::hash::Kind::Sha1);
+    store.write_buf(gix::objs::Kind::Commit, raw).unwrap()
 }
