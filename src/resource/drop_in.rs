@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
-use super::unit::{UNITS, UnitFile, unit_file_fields};
+use super::unit::{UNITS, UnitFile};
 use super::{Context, Declaration, DeclareError, Field, Provision, Relations, Resource, ResourceId, sections};
 use crate::plan::{Attributes, Change, Effect, PlanError};
 use crate::system::observe::{Needs, PathNeed};
@@ -27,11 +27,7 @@ Environment = ["A=1", "B=2"]
 [service.nginx]
 restart-on = ["drop-in:nginx.service/limits"]
 "#;
-    const FIELDS: &'static [Field] = unit_file_fields!(
-        "Every key with a capital letter is a section of the file, its keys are written as systemd has them: text, numbers and booleans; a \
-         list gives a repeated key, and an empty text in front (`[\"\", \"/bin/new\"]`) clears what the unit has. Sections that the unit's type \
-         does not have are errors, except `X-…`."
-    );
+    const FIELDS: &'static [Field] = super::unit::FIELDS;
 
     fn declare(mut declaration: Declaration<'_>) -> Result<DropIn, DeclareError> {
         let name = declaration.name.to_owned();

@@ -7,6 +7,8 @@
 //!
 //! **Invariant:** [`Resource::plan`] is a pure function of the declaration and the [`Observed`] host.
 
+#![allow(clippy::result_large_err, reason = "a plan error carries its place, and is not on a hot path")]
+
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::path::{Component, Path, PathBuf};

@@ -47,49 +47,40 @@ struct Fields {
 }
 
 /// The fields that `unit` and `drop-in` share.
-macro_rules! unit_file_fields {
-    ($sections:literal) => {
-        &[
-            Field {
-                name: "ensure",
-                kind: "\"present\" or \"absent\"",
-                default: "\"present\"",
-                doc: "Whether the file shall be there.",
-            },
-            Field { name: "Unit, Install, …", kind: "table", default: "", doc: $sections },
-            Field {
-                name: "content",
-                kind: "string",
-                default: "",
-                doc: "The file, verbatim, instead of sections.",
-            },
-            Field {
-                name: "source",
-                kind: "path",
-                default: "",
-                doc: "A file beside the role, instead of sections.",
-            },
-            Field {
-                name: "template",
-                kind: "path",
-                default: "",
-                doc: "A template beside the role, instead of sections.",
-            },
-            Field {
-                name: "force",
-                kind: "boolean",
-                default: "false",
-                doc: "Replace a symlink, such as a mask or an alias, or anything else that is no file and in the way.",
-            },
-        ]
-    };
-}
-pub(super) use unit_file_fields;
+pub(super) const FIELDS: &[Field] = &[
+    Field {
+        name: "ensure",
+        kind: "\"present\" or \"absent\"",
+        default: "\"present\"",
+        doc: "Whether the file shall be there.",
+    },
+    Field { name: "Unit", kind: "table", default: "", doc: "The section [Unit]. Keys and values of every section are written as systemd has them: text, numbers and booleans; a list gives a \
+          repeated key, and an empty text in it clears what came before." },
+    Field { name: "Install", kind: "table", default: "", doc: "The section [Install]." },
+    Field { name: "Service", kind: "table", default: "", doc: "The section [Service], of a service only." },
+    Field { name: "Socket", kind: "table", default: "", doc: "The section [Socket], of a socket only." },
+    Field { name: "Timer", kind: "table", default: "", doc: "The section [Timer], of a timer only." },
+    Field { name: "Path", kind: "table", default: "", doc: "The section [Path], of a path only." },
+    Field { name: "Mount", kind: "table", default: "", doc: "The section [Mount], of a mount only." },
+    Field { name: "Automount", kind: "table", default: "", doc: "The section [Automount], of a automount only." },
+    Field { name: "Swap", kind: "table", default: "", doc: "The section [Swap], of a swap only." },
+    Field { name: "Slice", kind: "table", default: "", doc: "The section [Slice], of a slice only." },
+    Field { name: "content", kind: "string", default: "", doc: "The file, verbatim, instead of sections." },
+    Field { name: "source", kind: "path", default: "", doc: "A file beside the role, instead of sections." },
+    Field { name: "template", kind: "path", default: "", doc: "A template beside the role, instead of sections." },
+    Field {
+        name: "force",
+        kind: "boolean",
+        default: "false",
+        doc: "Replace a symlink, such as a mask or an alias, or anything else that is no file and in the way.",
+    },
+];
 
 impl Resource for Unit {
     const KIND: &'static str = "unit";
     const SUMMARY: &'static str =
-        "A unit of systemd: service, socket, timer, path, mount, swap, slice, target, in /etc/systemd/system.";
+        "A unit of systemd (service, socket, timer, path, mount, swap, slice, target) in /etc/systemd/system. A change of it \
+         makes systemd read its units again; to restart it, say `restart-on = [\"unit:NAME\"]` in its `service`.";
     const EXAMPLE: &'static str = r#"
 [unit."app.service".Unit]
 Description = "The application"
@@ -119,11 +110,7 @@ restart-on = ["unit:app.service"]
 enabled = true
 running = true
 "#;
-    const FIELDS: &'static [Field] = unit_file_fields!(
-        "Every key with a capital letter is a section of the file, its keys are written as systemd has them: text, numbers and booleans; a \
-         list gives a repeated key. Sections that the unit's type does not have are errors, except `X-…`. Changing the file reloads \
-         systemd; to restart the unit, say `restart-on = [\"unit:NAME\"]` in its `service`."
-    );
+    const FIELDS: &'static [Field] = FIELDS;
 
     fn declare(mut declaration: Declaration<'_>) -> Result<Unit, DeclareError> {
         let name = declaration.name.to_owned();
