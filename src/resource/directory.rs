@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::attributes::{self, Written};
 use super::fields::{Mode, PrincipalField};
@@ -210,9 +210,7 @@ recursive = true
         let going = |path: PathBuf| {
             let removed = |effect: &Effect| matches!(effect, Effect::Remove { path: gone, .. } if *gone == path);
             // Another resource that leaves in the same run goes before its directory.
-            let name = path.to_string_lossy();
-            let leaves = |kind| (context.changes)(&ResourceId::new(kind, &name));
-            work.effects.iter().any(removed) || ["file", "directory", "symlink"].into_iter().any(leaves)
+            work.effects.iter().any(removed) || changes(context, &path)
         };
         let listing = context.host.listings.get(&self.path);
         if listing.is_some_and(|entries| entries.iter().all(|entry| going(self.path.join(entry)))) {
@@ -247,6 +245,12 @@ fn check(declaration: &Declaration<'_>, fields: &Fields) -> Result<(), DeclareEr
         return Err(declaration.error(key, message, "name a directory further down"));
     }
     Ok(())
+}
+
+/// Whether a resource for this path changes in the same run.
+fn changes(context: &Context<'_>, path: &Path) -> bool {
+    let name = path.to_string_lossy();
+    ["file", "directory", "symlink"].into_iter().any(|kind| (context.changes)(&ResourceId::new(kind, &name)))
 }
 
 impl Directory {
@@ -333,7 +337,9 @@ impl Directory {
             let help = "declare it as what it is";
             return error(codes::OTHER_TYPE, format!("{path} is {what}, so it is not removed as a directory"), help);
         }
-        let entries = context.host.listings.get(&self.path).map_or(0, Vec::len);
+        let listing = context.host.listings.get(&self.path).map(Vec::as_slice).unwrap_or_default();
+        // What another resource removes before is not counted; where that one does not remove it, removing this will fail.
+        let entries = listing.iter().filter(|entry| !changes(context, &self.path.join(entry))).count();
         if entries > 0 && !self.recursive {
             let help = "set `recursive = true` to remove it with what is in it";
             return error(codes::NOT_EMPTY, format!("{path} has {entries} entries"), help);
@@ -401,6 +407,8 @@ mod tests {
         let host = listed(path("/srv/app", directory()), &["a"]);
         let plain: Directory = declare("/srv/app", "ensure = \"absent\"").unwrap();
         assert_eq!(outcome(&plain, &context(&host)), "E312");
+        let leaving = |id: &ResourceId| *id == ResourceId::new("file", "/srv/app/a");
+        assert_eq!(outcome(&plain, &Context { changes: &leaving, ..context(&host) }), "removed");
         let recursive: Directory = declare("/srv/app", "ensure = \"absent\"\nrecursive = true").unwrap();
         assert_eq!(effects(&recursive, &context(&host)), ["remove-tree /srv/app"]);
     }

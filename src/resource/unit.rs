@@ -321,3 +321,101 @@ impl UnitFile {
         PlanError::new(id.clone(), code, format!("{path} is {what}, not a file"), help)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::resource::testing::{
+        MemoryFiles, context, declare, declare_with, effects, file, outcome, path, present, refuses, relations, short, text,
+    };
+    use crate::system::observe::{Observed, PathState, UnitState};
+
+    const TABLE: &str = "[Service]\nExecStart = \"/bin/app\"";
+    const TEXT: &str = "# Managed by abide: changes made here are overwritten.\n\n[Service]\nExecStart=/bin/app\n";
+    const PATH: &str = "/etc/systemd/system/app.service";
+
+    fn running(mut host: Observed, active: &str, file_state: &str) -> Observed {
+        let (active, file_state) = (active.to_owned(), file_state.to_owned());
+        host.units.insert("app.service".into(), UnitState { active, file_state, ..UnitState::default() });
+        host
+    }
+
+    #[test]
+    fn plans_only_what_differs() {
+        for (table, state, expected) in [
+            (TABLE, PathState::Absent, "created"),
+            (TABLE, file(TEXT), "unchanged"),
+            (TABLE, file("[Service]\n"), "content changed"),
+            (TABLE, file(TEXT).with(|file| file.mode = 0o666), "mode 0666 -> 0644"),
+            (TABLE, file("x").with(|file| file.uid = 7), "content changed, owner 7 -> 0"),
+            (TABLE, present(FileType::Symlink).with_target("/dev/null"), "E310"),
+            (TABLE, present(FileType::Directory), "E310"),
+            ("ensure = \"absent\"", PathState::Absent, "unchanged"),
+            ("ensure = \"absent\"", file(TEXT), "removed"),
+            ("ensure = \"absent\"", present(FileType::Symlink), "E311"),
+            ("ensure = \"absent\"\nforce = true", present(FileType::Symlink), "removed"),
+        ] {
+            let unit: Unit = declare("app.service", table).unwrap();
+            assert_eq!(outcome(&unit, &context(&path(PATH, state.clone()))), expected, "{table} {state:?}");
+        }
+        let forced: Unit = declare("app.service", &format!("force = true\n{TABLE}")).unwrap();
+        let masked = path(PATH, present(FileType::Symlink).with_target("/dev/null"));
+        assert_eq!(outcome(&forced, &context(&masked)), "a symlink replaced by a file");
+    }
+
+    #[test]
+    fn a_mask_in_the_way_is_named() {
+        let unit: Unit = declare("app.service", TABLE).unwrap();
+        let masked = path(PATH, present(FileType::Symlink).with_target("/dev/null"));
+        assert!(unit.plan(&context(&masked)).unwrap_err().help.contains("masked"));
+    }
+
+    #[test]
+    fn a_unit_is_stopped_and_disabled_before_its_file_goes() {
+        let path = || path(PATH, file(TEXT));
+        let (unit, absent): (Unit, Unit) =
+            (declare("app.service", TABLE).unwrap(), declare("app.service", "ensure = \"absent\"").unwrap());
+        for (active, file_state, expected) in [
+            ("active", "enabled", vec!["Stop app.service", "Disable app.service"]),
+            ("active", "static", vec!["Stop app.service"]),
+            ("failed", "disabled", vec![]),
+        ] {
+            let host = running(path(), active, file_state);
+            let expected: Vec<&str> = expected.into_iter().chain(["remove /etc/systemd/system/app.service"]).collect();
+            assert_eq!(effects(&absent, &context(&host)), expected);
+            assert_eq!(short(&unit.prune(&context(&host)).unwrap().unwrap()), expected);
+        }
+    }
+
+    #[test]
+    fn the_content_may_be_a_file() {
+        let files = MemoryFiles([("app.service", "[Service]\n")].into());
+        let unit: Unit = declare_with("app.service", "source = \"app.service\"", &files).unwrap();
+        assert_eq!(text(&unit.file.content.unwrap()), "[Service]\n");
+    }
+
+    #[test]
+    fn a_unit_is_provided_with_its_path() {
+        let (provides, ..) = relations(&declare::<Unit>("app.service", TABLE).unwrap());
+        assert_eq!(provides, [Provision::Path(PATH.into()), Provision::Unit("app.service".into())]);
+        assert!(relations(&declare::<Unit>("app.service", "ensure = \"absent\"").unwrap()).0.is_empty());
+    }
+
+    #[test]
+    fn what_is_no_unit_is_refused() {
+        for (name, table, message, pointed) in [
+            ("app", TABLE, "not the name of a unit", ""),
+            ("a/b.service", TABLE, "not the name of a unit", ""),
+            ("x.device", TABLE, "not the name of a unit", ""),
+            ("app.service", "ensure = \"present\"", "has no content", ""),
+            ("app.service", "[Servce]\nA = 1", "no section `Servce`", "Servce"),
+            ("app.service", "mode = \"0644\"", "unknown key `mode`", "mode"),
+            ("x.mount", "[Mount]\nWhere = \"/srv/data\"", "named `srv-data.mount`", "\"/srv/data\""),
+        ] {
+            refuses::<Unit>(name, table, message, pointed);
+        }
+        assert!(declare::<Unit>("srv-data.mount", "[Mount]\nWhere = \"/srv/data\"").is_ok());
+        let twice = format!("content = \"\"\n{TABLE}");
+        assert!(declare::<Unit>("app.service", &twice).unwrap_err().message.contains("given twice"));
+    }
+}

@@ -343,13 +343,13 @@ impl User {
     fn password(&self, state: &UserState, context: &Context<'_>, action: &mut UserAction, diffs: &mut Vec<Diff>) {
         let fields = &self.fields;
         let bare = |hash: &str| hash.trim_start_matches('!').to_owned();
-        if let Some(hash) = fields.password.as_ref().filter(|_| !context.ignores("password")) {
-            if bare(hash) != bare(&state.password) {
-                diffs.push(property("password", "(hidden)", "(hidden)"));
-                action.password = Some(hash.clone());
-                // Setting a hash unlocks: say what shall be.
-                action.locked = fields.locked.or(Some(state.locked));
-            }
+        if let Some(hash) = fields.password.as_ref().filter(|_| !context.ignores("password"))
+            && bare(hash) != bare(&state.password)
+        {
+            diffs.push(property("password", "(hidden)", "(hidden)"));
+            action.password = Some(hash.clone());
+            // Setting a hash unlocks: say what shall be.
+            action.locked = fields.locked.or(Some(state.locked));
         }
         if let Some(locked) = fields.locked.filter(|locked| *locked != state.locked && !context.ignores("locked")) {
             diffs.push(property("locked", &state.locked.to_string(), &locked.to_string()));
@@ -462,6 +462,8 @@ fn property(name: &str, before: &str, after: &str) -> Diff {
 fn summary(diff: &Diff) -> Option<String> {
     match diff {
         Diff::Property { name, .. } if name == "password" => Some("password changed".into()),
+        Diff::Property { name, before, after } if before.is_empty() => Some(format!("{name} set to {after}")),
+        Diff::Property { name, before, after } if after.is_empty() => Some(format!("{name} {before} -> none")),
         Diff::Property { name, before, after } => Some(format!("{name} {before} -> {after}")),
         Diff::Content { .. } => None,
     }
@@ -503,12 +505,12 @@ mod tests {
             ("", "unchanged"),
             ("uid = 1000\ngroup = \"deploy\"\nhome = \"/home/deploy\"\nshell = \"/bin/sh\"", "unchanged"),
             ("shell = \"/bin/bash\"", "shell /bin/sh -> /bin/bash"),
-            ("comment = \"D\"\nhome = \"/srv/d\"", "home /home/deploy -> /srv/d, comment  -> D"),
+            ("comment = \"D\"\nhome = \"/srv/d\"", "home /home/deploy -> /srv/d, comment set to D"),
             ("groups = [\"adm\", \"deploy\"]", "unchanged"),
             ("groups = [\"web\"]", "groups adm -> adm,web"),
             ("groups = [\"web\"]\nexact-groups = true", "groups adm -> web"),
             ("groups = []", "unchanged"),
-            ("groups = []\nexact-groups = true", "groups adm -> "),
+            ("groups = []\nexact-groups = true", "groups adm -> none"),
             ("groups = [\"weeb\"]", "E308"),
             ("group = \"nobody\"", "E308"),
             ("uid = 1001", "E340"),
