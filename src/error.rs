@@ -45,22 +45,22 @@ pub trait Explain: std::error::Error {
 }
 
 /// One explained failure, as every output shows it.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Problem {
     /// The stable code.
-    pub code: Code,
+    pub code: String,
     /// What happened, one line.
     pub what: String,
     /// Where it happened.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub place: Option<String>,
     /// The chain of causes, outermost first; each once.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub why: Vec<String>,
     /// What to do.
     pub remedy: String,
     /// Source text with a pointer.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub excerpt: Option<String>,
 }
 
@@ -78,7 +78,7 @@ impl<E: Explain> From<E> for Problem {
             cause = error.source();
         }
         Problem {
-            code: error.code(),
+            code: error.code().0.to_owned(),
             what,
             place: error.place(),
             why,

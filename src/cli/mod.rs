@@ -2,10 +2,213 @@
 //!
 //! **Invariant:** data goes to standard output, talk to standard error, and the exit code is non-zero whenever a ✗ was printed.
 
+pub mod events;
+pub mod fetch;
+pub mod history;
+pub mod status;
+pub mod suspend;
+pub mod terminal;
+pub mod trace;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
+use crate::config::Paths;
+use crate::error::{Code, Explain, Problem};
+use crate::state::State;
+
+/// Exit code of a command that did what was asked.
+pub const OK: u8 = 0;
+/// Exit code of `diff` when something would change, and of `check` and `verify` when the answer is no.
+pub const DIFFERS: u8 = 1;
+/// Exit code of a failure.
+pub const FAILED: u8 = 2;
+
+/// Keeps a Linux host as a signed Git branch declares.
+#[derive(Parser)]
+#[command(name = "abide", version, about, propagate_version = true, max_term_width = 100)]
+#[command(
+    after_help = "Start a fleet:   abide init fleet\nEnrol a host:    abide enroll <url> --introduction <commit> --key <key>\n\
+    What is going on: abide status"
+)]
+pub struct Program {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Options of every command.
+#[derive(Args, Clone)]
+pub struct Global {
+    /// How to print the answer.
+    #[arg(short, long, global = true, value_enum, default_value_t = Output::Text)]
+    pub output: Output,
+    /// Settings folder.
+    #[arg(long, global = true, hide = true, default_value = "/etc/abide")]
+    config_dir: PathBuf,
+    /// State folder.
+    #[arg(long, global = true, hide = true, default_value = "/var/lib/abide")]
+    state_dir: PathBuf,
+    /// Spool folder.
+    #[arg(long, global = true, hide = true, default_value = "/var/lib/abide-fetch")]
+    spool_dir: PathBuf,
+    /// Runtime folder.
+    #[arg(long, global = true, hide = true, default_value = "/run/abide")]
+    run_dir: PathBuf,
+}
+
+impl Global {
+    /// The folders to work on.
+    pub fn paths(&self) -> Paths {
+        Paths {
+            config: self.config_dir.clone(),
+            state: self.state_dir.clone(),
+            spool: self.spool_dir.clone(),
+            run: self.run_dir.clone(),
+        }
+    }
+
+    /// Prints data: the value as JSON, or the text.
+    pub fn print<T: serde::Serialize>(&self, value: &T, text: impl FnOnce() -> String) {
+        match self.output {
+            Output::Text => terminal::data(&text()),
+            Output::Json => match serde_json::to_string_pretty(value) {
+                Ok(json) => terminal::data(&format!("{json}\n")),
+                Err(error) => terminal::complain(&format!("cannot be shown as JSON: {error}")),
+            },
+        }
+    }
+}
+
+/// Forms of an answer.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Status(status::Arguments),
+    History(history::Arguments),
+    Events(events::Arguments),
+    Trace(trace::Arguments),
+    Suspend(suspend::SuspendArguments),
+    Resume(suspend::ResumeArguments),
+}
+
+/// What a command returns: its exit code, or the problem that ended it.
+pub type Answer = Result<u8, Problem>;
+
+/// Why a command could not be carried out.
+#[derive(Debug, thiserror::Error)]
+pub enum CommandError {
+    /// E701: only root may do this.
+    #[error("{what} needs root")]
+    NeedsRoot {
+        /// What was asked.
+        what: &'static str,
+    },
+    /// E702: no run has this number.
+    #[error("there is no run {id} in the history")]
+    NoSuchRun {
+        /// The number.
+        id: i64,
+    },
+    /// E703: nothing was ever applied here.
+    #[error("abide has not applied anything on this host yet")]
+    NothingManaged,
+    /// E704: the lock cannot be had.
+    #[error("the lock {} cannot be taken", path.display())]
+    Lock {
+        /// The lock file.
+        path: PathBuf,
+        /// The system's reason.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+impl Explain for CommandError {
+    fn code(&self) -> Code {
+        Code(match self {
+            CommandError::NeedsRoot { .. } => "E701",
+            CommandError::NoSuchRun { .. } => "E702",
+            CommandError::NothingManaged => "E703",
+            CommandError::Lock { .. } => "E704",
+        })
+    }
+
+    fn remedy(&self) -> String {
+        match self {
+            CommandError::NeedsRoot { .. } => "run it with sudo".into(),
+            CommandError::NoSuchRun { .. } => "`abide history` lists the runs".into(),
+            CommandError::NothingManaged => {
+                "enrol the host and let it converge: `abide status` shows how far it is".into()
+            }
+            CommandError::Lock { .. } => "check who may write the folder".into(),
+        }
+    }
+}
+
+/// Fails unless root runs the program.
+fn need_root(what: &'static str) -> Result<(), CommandError> {
+    if rustix::process::geteuid().is_root() { Ok(()) } else { Err(CommandError::NeedsRoot { what }) }
+}
+
+/// The state, for reading; `None` when there is none yet.
+fn open_state(global: &Global) -> Result<Option<State>, Problem> {
+    need_root("reading the state")?;
+    Ok(State::inspect(&global.paths().state)?)
+}
+
 /// Runs the program with these arguments.
-pub fn run(_arguments: impl Iterator<Item = OsString>) -> ExitCode {
-    ExitCode::from(2)
+pub fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
+    let program = match Program::try_parse_from(arguments) {
+        Ok(program) => program,
+        Err(error) => {
+            // clap prints help and version to standard output, mistakes to standard error.
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { FAILED } else { OK });
+        }
+    };
+    let global = program.global;
+    let answer = match program.command {
+        Command::Status(arguments) => status::run(&global, &arguments),
+        Command::History(arguments) => history::run(&global, &arguments),
+        Command::Events(arguments) => events::run(&global, &arguments),
+        Command::Trace(arguments) => trace::run(&global, &arguments),
+        Command::Suspend(arguments) => suspend::suspend(&global, &arguments),
+        Command::Resume(arguments) => suspend::resume(&global, &arguments),
+    };
+    ExitCode::from(answer.unwrap_or_else(|problem| {
+        terminal::problem(&global, &problem);
+        FAILED
+    }))
+}
+
+/// The command line as clap sees it, for man pages and completions.
+pub fn definition() -> clap::Command {
+    <Program as clap::CommandFactory>::command()
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_definition_is_consistent() {
+        super::definition().debug_assert();
+    }
+
+    #[test]
+    fn every_command_has_an_example() {
+        for command in super::definition().get_subcommands() {
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            assert!(help.contains("Example"), "`abide {}` has no example in its help", command.get_name());
+        }
+    }
 }

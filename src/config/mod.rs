@@ -1,3 +1,171 @@
 //! The host's own settings: file, then validated settings. No branch can change them.
 //!
 //! **Invariant:** a setting that is unknown or of the wrong type is an error with file, line and remedy; nothing is guessed.
+
+pub mod duration;
+mod paths;
+mod settings;
+
+pub use duration::Span;
+pub use paths::Paths;
+pub use settings::{Agent, Apply, HostSettings, Limits, Settings, Source};
+
+use std::path::PathBuf;
+
+use crate::error::{Code, Explain};
+use crate::manifest::node::{self, Node};
+use crate::resource::DeclareError;
+
+/// Settings that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// E601: the file cannot be read.
+    #[error("{} cannot be read", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        #[source]
+        source: std::io::Error,
+    },
+    /// E602: the file does not say what it should.
+    #[error("{}: {}", path.display(), error.message)]
+    Invalid {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong where.
+        error: DeclareError,
+        /// The piece of the file with a pointer.
+        excerpt: String,
+    },
+    /// E603: the host is not enrolled.
+    #[error("this host is not enrolled: {} does not exist", path.display())]
+    NotEnrolled {
+        /// The file that enrolment writes.
+        path: PathBuf,
+    },
+}
+
+impl Explain for ConfigError {
+    fn code(&self) -> Code {
+        Code(match self {
+            ConfigError::Unreadable { .. } => "E601",
+            ConfigError::Invalid { .. } => "E602",
+            ConfigError::NotEnrolled { .. } => "E603",
+        })
+    }
+
+    fn remedy(&self) -> String {
+        match self {
+            ConfigError::Unreadable { path, .. } => {
+                format!("check that {} exists and who may read it", path.display())
+            }
+            ConfigError::Invalid { error, .. } if !error.help.is_empty() => error.help.clone(),
+            ConfigError::Invalid { .. } => "correct the file; `man abide.toml` lists every setting".into(),
+            ConfigError::NotEnrolled { .. } => {
+                "run the `abide enroll …` line that `abide init` printed for your fleet".into()
+            }
+        }
+    }
+
+    fn excerpt(&self) -> Option<String> {
+        match self {
+            ConfigError::Invalid { excerpt, .. } => Some(excerpt.clone()),
+            _ => None,
+        }
+    }
+}
+
+/// Reads and validates the settings; a missing file means defaults.
+///
+/// # Errors
+/// The file cannot be read or says something unknown.
+pub fn load(paths: &Paths) -> Result<Settings, ConfigError> {
+    let path = paths.settings();
+    match std::fs::read_to_string(&path) {
+        Ok(text) => parse(&text, &path),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Settings::default()),
+        Err(source) => Err(ConfigError::Unreadable { path, source }),
+    }
+}
+
+/// Validates the text of a settings file.
+///
+/// # Errors
+/// The first thing that is wrong, with a pointer.
+pub fn parse(text: &str, path: &std::path::Path) -> Result<Settings, ConfigError> {
+    let invalid = |error: DeclareError| ConfigError::Invalid {
+        path: path.to_owned(),
+        excerpt: node::excerpt(&path.display().to_string(), text, &error),
+        error,
+    };
+    let root = Node::parse(text).map_err(invalid)?;
+    let settings: Settings = root.read().map_err(invalid)?;
+    check(&settings, &root).map_err(invalid)?;
+    Ok(settings)
+}
+
+fn check(settings: &Settings, root: &Node) -> Result<(), DeclareError> {
+    let at =
+        |table: &str, key: &str| root.get(table).and_then(|table| table.get(key)).unwrap_or(root).clone();
+    let source = &settings.source;
+    for (key, span, least) in
+        [("poll", source.poll, 1), ("timeout", source.timeout, 1), ("deadline", source.deadline, 1)]
+    {
+        if span.seconds < least {
+            return Err(at("source", key).error(format!("`{key}` is too short"), "give at least one second"));
+        }
+    }
+    for url in &source.urls {
+        let known = ["https://", "http://", "ssh://", "git://", "file://", "/"];
+        if !known.iter().any(|scheme| url.starts_with(scheme)) {
+            return Err(at("source", "urls").error(
+                format!("`{}` is not a URL that abide can poll", crate::error::escaped(url)),
+                "use https://, ssh://, git://, or the absolute path of a repository",
+            ));
+        }
+    }
+    if settings.agent.check.seconds < 1 {
+        return Err(at("agent", "check").error("`check` is too short", "give at least one second"));
+    }
+    if settings.apply.prune_limit > 100 {
+        return Err(at("apply", "prune-limit").error("`prune-limit` is a percentage", "give 0 to 100"));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Problem;
+
+    fn problem(text: &str) -> String {
+        Problem::from(parse(text, "abide.toml".as_ref()).unwrap_err()).to_string()
+    }
+
+    #[test]
+    fn an_empty_file_means_defaults() {
+        assert_eq!(parse("", "abide.toml".as_ref()).unwrap(), Settings::default());
+    }
+
+    #[test]
+    fn settings_are_read() {
+        let settings =
+            parse("[source]\nurls = [\"https://a/b.git\"]\npoll = \"5m\"\n", "a".as_ref()).unwrap();
+        assert_eq!(settings.source.poll, Span::minutes(5));
+    }
+
+    #[test]
+    fn mistakes_are_pointed_at() {
+        for (text, expected) in [
+            ("[source]\npol = \"5m\"\n", "did you mean `poll`?"),
+            ("[source]\npoll = \"5 minutes\"\n", "`30s`, `5m`"),
+            ("[source]\npoll = \"0s\"\n", "at least one second"),
+            ("[source]\nurls = [\"ftp://x\"]\n", "use https://"),
+            ("[agent]\nevents = \"yes\"\n", "abide.toml:2:10"),
+            ("[source\n", "abide.toml:1"),
+        ] {
+            assert!(problem(text).contains(expected), "{}", problem(text));
+        }
+    }
+}

@@ -2,3 +2,6 @@
 //!
 //! **Invariant:** the agent itself decides nothing and changes nothing: each run is a process of its own (`abide sync`), so
 //! that its memory goes when it ends and a run that crashes leaves the agent watching.
+
+pub mod schedule;
+pub mod watch;

@@ -3,18 +3,58 @@
 //! **Invariant:** making a plan changes nothing, and the same desired state on the same host gives the same plan,
 //! byte for byte.
 
+pub mod diff;
 pub mod effect;
+mod make;
+pub mod order;
+#[cfg(test)]
+pub(crate) mod testing;
 
 pub use effect::{
     Attributes, Conffiles, Effect, GroupAction, PackageAction, PackageOperation, PackageOptions, Principal,
     Run, UnitAction, UserAction, WriteFile,
 };
+pub use make::{Managed, Prune, Scope, counts, make, needs};
+pub use order::CycleError;
 
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
 use crate::error::{Code, Explain};
 use crate::resource::{Content, Origin, ResourceId};
+
+/// Everything that a run would do.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct Plan {
+    /// What changes, in order.
+    pub steps: Vec<Step>,
+    /// Resources that are as declared.
+    pub unchanged: Vec<ResourceId>,
+    /// Resources that cannot be planned on this host.
+    pub problems: Vec<PlanError>,
+    /// Resources that depend on those.
+    pub blocked: Vec<Blocked>,
+    /// Resources that left the branch and stay on the host: no longer managed.
+    pub released: Vec<ResourceId>,
+    /// Why nothing is removed, when something would be.
+    pub prune_refused: Option<PlanError>,
+}
+
+impl Plan {
+    /// Whether there is nothing to do and nothing wrong.
+    pub fn is_empty(&self) -> bool {
+        self.steps.is_empty() && self.problems.is_empty() && self.prune_refused.is_none()
+    }
+}
+
+/// A resource that is not tried because another cannot be planned.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Blocked {
+    /// Which resource.
+    pub resource: ResourceId,
+    /// The one that cannot be planned.
+    pub because: ResourceId,
+}
 
 /// What one resource needs changed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -51,7 +91,7 @@ pub enum Diff {
 }
 
 /// Why a resource cannot be planned on this host.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, thiserror::Error)]
 #[error("{resource}: {message}")]
 pub struct PlanError {
     /// Which resource.
@@ -105,4 +145,6 @@ pub struct Step {
     pub prune: bool,
     /// Never show content or values.
     pub sensitive: bool,
+    /// Only reported, not done: `enforce = "warn"`.
+    pub report_only: bool,
 }

@@ -1,3 +1,9 @@
 //! Tell what happened: the journal, the history, the status.
 //!
 //! **Invariant:** everything that is decided is one structured entry; nothing that is sensitive is in any of them.
+
+pub mod event;
+pub mod journal;
+pub mod status;
+
+pub use event::{Event, EventKind};

@@ -5,3 +5,127 @@
 //!
 //! **Invariant:** what was acknowledged is on disk (`synchronous=FULL`), and a database that cannot be read is an error, never an
 //! empty start.
+
+pub mod error;
+pub mod events;
+pub mod facts;
+pub mod history;
+pub mod inventory;
+pub mod journal;
+mod open;
+mod schema;
+
+pub use error::StateError;
+pub use facts::{Mark, Suspension};
+pub use history::{Cause, Counts, Run, RunResult, RunStart, StepRecord};
+pub use inventory::Entry;
+pub use journal::{Finished, Intent, Notification, Owed, Unfinished};
+
+use rusqlite::Connection;
+use std::path::{Path, PathBuf};
+
+/// The open database.
+#[derive(Debug)]
+pub struct State {
+    connection: Connection,
+    path: PathBuf,
+}
+
+impl State {
+    /// Opens the state, and creates it in a new or empty folder.
+    ///
+    /// # Errors
+    /// Others could have changed it, it is damaged, it was there once and is gone, or the disk is full.
+    pub fn open(folder: &Path) -> Result<State, StateError> {
+        let path = open::prepare(folder)?;
+        let mut state = State { connection: open::connect(&path, true)?, path };
+        open::migrate(&mut state, folder)?;
+        Ok(state)
+    }
+
+    /// Opens the state for reading only; `None` when this host has none yet.
+    ///
+    /// # Errors
+    /// As [`State::open`].
+    pub fn inspect(folder: &Path) -> Result<Option<State>, StateError> {
+        let Some(path) = open::find(folder)? else { return Ok(None) };
+        let state = State { connection: open::connect(&path, false)?, path };
+        open::check_version(&state)?;
+        Ok(Some(state))
+    }
+
+    /// Reads every page and compares the indexes with their tables. Takes some milliseconds for each megabyte; done when the
+    /// last run did not end as it should.
+    ///
+    /// # Errors
+    /// The database is damaged.
+    pub fn check(&self) -> Result<(), StateError> {
+        let answer: String =
+            self.sql(self.connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)))?;
+        if answer == "ok" { Ok(()) } else { Err(self.damaged(answer)) }
+    }
+
+    /// Tells SQLite's errors apart.
+    fn sql<T>(&self, result: rusqlite::Result<T>) -> Result<T, StateError> {
+        result.map_err(|source| open::explain(&self.path, source))
+    }
+
+    fn damaged(&self, reason: impl Into<String>) -> StateError {
+        StateError::Damaged { path: self.path.clone(), reason: reason.into() }
+    }
+
+    /// Runs `work` in one transaction, which is on disk when this returns.
+    fn transaction<T>(
+        &mut self,
+        work: impl FnOnce(&rusqlite::Transaction<'_>) -> rusqlite::Result<T>,
+    ) -> Result<T, StateError> {
+        let path = &self.path;
+        let run = || {
+            let transaction =
+                self.connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+            let value = work(&transaction)?;
+            transaction.commit()?;
+            Ok(value)
+        };
+        run().map_err(|source| open::explain(path, source))
+    }
+}
+
+/// JSON of our own types for a column; it cannot fail for types without maps keyed by structures.
+fn to_json<T: serde::Serialize>(value: &T) -> rusqlite::Result<String> {
+    serde_json::to_string(value).map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))
+}
+
+/// Reads a JSON column.
+fn from_json<T: serde::de::DeserializeOwned>(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Result<T> {
+    let text = row.get_ref(column)?.as_str()?;
+    serde_json::from_str(text).map_err(|error| {
+        rusqlite::Error::FromSqlConversionFailure(column, rusqlite::types::Type::Text, Box::new(error))
+    })
+}
+
+/// Reads a JSON column that may be NULL.
+fn from_json_or_null<T: serde::de::DeserializeOwned>(
+    row: &rusqlite::Row<'_>,
+    column: usize,
+) -> rusqlite::Result<Option<T>> {
+    match row.get_ref(column)? {
+        rusqlite::types::ValueRef::Null => Ok(None),
+        _ => from_json(row, column).map(Some),
+    }
+}
+
+/// Reads the name of a resource.
+fn resource(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Result<crate::resource::ResourceId> {
+    let text = row.get_ref(column)?.as_str()?;
+    crate::resource::ResourceId::parse(text).ok_or_else(|| {
+        rusqlite::Error::FromSqlConversionFailure(
+            column,
+            rusqlite::types::Type::Text,
+            format!("`{}` is not the name of a resource", crate::error::escaped(text)).into(),
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -13,7 +13,7 @@ use super::{
     dpkg, guard, reason, run_in_unit,
 };
 use crate::plan::{Conffiles, PackageAction, PackageOperation};
-use crate::system::exec;
+use crate::system::exec::{self, Program};
 use crate::system::observe::PackageState;
 use crate::system::systemd::{Transient, TransientOutput};
 
@@ -29,6 +29,9 @@ const POLICY: &str = "/usr/sbin/policy-rc.d";
 const OUR_POLICY: &str = "/var/lib/abide/policy-rc.d";
 /// How long a query of the local index may take.
 const QUERY: Duration = Duration::from_secs(120);
+
+/// Bytes of a read-only query's answer that are looked at; a policy or simulation of a thousand packages has less.
+const MOST_OUTPUT: usize = 16 << 20;
 
 /// Refuses everything but the stop of services whose packages are being removed.
 const POLICY_SCRIPT: &str = "#!/bin/sh
@@ -341,7 +344,7 @@ fn simulate(batch: &Batch) -> Result<Simulation, PackageError> {
     argv.extend(arguments(batch));
     let output = query(&argv)?;
     let text = String::from_utf8_lossy(&output.stdout);
-    if output.status.success() {
+    if output.success() {
         return Ok(planned(&text));
     }
     let reason = reason(&output.stdout, &output.stderr);
@@ -530,9 +533,14 @@ fn mark(actions: &[PackageAction], operation: PackageOperation) -> Result<(), Pa
 }
 
 fn query(argv: &[String]) -> Result<exec::Output, PackageError> {
-    let failed =
-        |error: std::io::Error| PackageError::Program { program: argv[0].clone(), reason: error.to_string() };
-    exec::run(argv, &environment(Conffiles::Keep), b"", QUERY).map_err(failed)
+    let program = Program {
+        environment: environment(Conffiles::Keep),
+        timeout: QUERY,
+        limit: MOST_OUTPUT,
+        ..Program::new(argv.iter().cloned())
+    };
+    exec::run(&program)
+        .map_err(|error| PackageError::Program { program: argv[0].clone(), reason: error.to_string() })
 }
 
 #[cfg(test)]

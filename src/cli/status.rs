@@ -1,0 +1,143 @@
+//! `abide status`: one screen that says how the host is.
+
+use clap::Args;
+use std::fmt::Write as _;
+
+use super::terminal::{Style, ago, paint, when};
+use super::{Answer, DIFFERS, Global, OK};
+use crate::config::Paths;
+use crate::error::escaped;
+use crate::report::status::{AgentStatus, Health, RunStatus, Status, Sync, load};
+use crate::trust::Revision;
+
+/// Shows revision, signer, sync, health, what differs, the last and the next poll.
+#[derive(Args)]
+#[command(
+    after_help = "Exit code: 0 synced and healthy, 1 anything else.\n\nExample:\n  abide status\n  abide status -o json | jq .run.revision.commit"
+)]
+pub struct Arguments {}
+
+/// Runs the command.
+///
+/// # Errors
+/// None: a status that cannot be read is shown as unknown.
+pub fn run(global: &Global, _arguments: &Arguments) -> Answer {
+    let status = gather(&global.paths());
+    let now = crate::system::clock::now();
+    global.print(&status, || render(&status, now));
+    let well =
+        status.run.as_ref().is_some_and(|run| run.sync == Sync::Synced && run.health == Health::Healthy);
+    Ok(if well { OK } else { DIFFERS })
+}
+
+/// Collects the status from the files that run and agent leave.
+pub fn gather(paths: &Paths) -> Status {
+    let agent: Option<AgentStatus> = load(&paths.agent_status());
+    Status {
+        host: crate::system::host_name(),
+        enrolled: paths.trust().exists(),
+        run: load(&paths.status()),
+        agent: agent.filter(|agent| crate::system::process_exists(agent.pid)),
+    }
+}
+
+fn render(status: &Status, now: i64) -> String {
+    let mut text = format!("{}  {}\n", paint("Host", Style::Bold), status.host);
+    if !status.enrolled {
+        let _ = writeln!(text, "{}", paint("not enrolled", Style::Odd));
+        text.push_str("  do: run the `abide enroll …` line that `abide init` printed for your fleet\n");
+        return text;
+    }
+    match &status.run {
+        Some(run) => render_run(&mut text, run, now),
+        None => {
+            text.push_str("No run yet since the host started.\n  do: `abide sync`, or wait for the agent\n")
+        }
+    }
+    render_agent(&mut text, status.agent.as_ref(), now);
+    text
+}
+
+fn render_run(text: &mut String, run: &RunStatus, now: i64) {
+    let style = |good: bool| if good { Style::Good } else { Style::Bad };
+    let _ =
+        writeln!(text, "Sync      {}", paint(&format!("{:?}", run.sync), style(run.sync == Sync::Synced)));
+    let _ = writeln!(
+        text,
+        "Health    {}",
+        paint(&format!("{:?}", run.health), style(run.health == Health::Healthy))
+    );
+    match &run.revision {
+        Some(revision) => render_revision(text, "Revision", revision),
+        None => text.push_str("Revision  none applied yet\n"),
+    }
+    if let Some(verified) = &run.verified {
+        render_revision(text, "Proven", verified);
+    }
+    let counts = run.counts;
+    let _ = writeln!(
+        text,
+        "Resources {} declared, {} changed, {} failed, {} skipped, {} left",
+        counts.resources, counts.changed, counts.failed, counts.skipped, counts.left
+    );
+    let _ =
+        writeln!(text, "Last run  {}, took {} ms, because of {}", when(run.time, now), run.took, run.cause);
+    if let Some(suspended) = &run.suspended {
+        let until = suspended
+            .until
+            .map_or("until `abide resume`".into(), |until| format!("ends {}", ago(until, now)));
+        let _ = writeln!(
+            text,
+            "{} by {}: {} ({until})",
+            paint("Suspended", Style::Odd),
+            escaped(&suspended.by),
+            escaped(&suspended.reason)
+        );
+    }
+    for (resource, difference) in &run.differing {
+        let _ = writeln!(text, "  {} {}  {}", paint("≠", Style::Odd), escaped(resource), escaped(difference));
+    }
+    for owed in &run.owed {
+        let _ = writeln!(text, "  {} owed: {}", paint("…", Style::Odd), escaped(owed));
+    }
+    for problem in &run.problems {
+        let _ = writeln!(text, "{} {}", paint("✗", Style::Bad), problem.to_string().replace('\n', "\n  "));
+    }
+}
+
+fn render_revision(text: &mut String, label: &str, revision: &Revision) {
+    let _ = writeln!(text, "{label:<9} {revision}  {}", escaped(&revision.summary));
+    let _ = writeln!(text, "          signed by {} ({})", escaped(&revision.signer), revision.key);
+}
+
+fn render_agent(text: &mut String, agent: Option<&AgentStatus>, now: i64) {
+    let Some(agent) = agent else {
+        let _ = writeln!(text, "{} the agent is not running", paint("✗", Style::Bad));
+        text.push_str("  do: systemctl enable --now abide.service\n");
+        return;
+    };
+    match &agent.poll {
+        Some(note) => {
+            let result = if note.problems.is_empty() || note.failures == 0 { "ok" } else { "failed" };
+            let _ = writeln!(text, "Last poll {}, {result}, {}", when(note.time, now), escaped(&note.url));
+            if note.failures > 0 {
+                for problem in &note.problems {
+                    let head = format!("[{}] {}: {}", problem.code, problem.url, problem.what);
+                    let _ = writeln!(
+                        text,
+                        "{} {}\n     do: {}",
+                        paint("✗", Style::Bad),
+                        escaped(&head),
+                        escaped(&problem.remedy)
+                    );
+                }
+            }
+        }
+        None => text.push_str("Last poll none yet\n"),
+    }
+    if let Some(next) = agent.next_poll {
+        let why = agent.backoff.as_deref().map(|why| format!(", {why}")).unwrap_or_default();
+        let _ = writeln!(text, "Next poll {}{why}", ago(next, now));
+    }
+    let _ = writeln!(text, "Agent     running since {}, {} watches", when(agent.since, now), agent.watches);
+}

@@ -1,0 +1,164 @@
+//! `abide.toml`: every setting, its meaning and its default. The reference page is generated from the comments here.
+
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use super::duration::Span;
+
+/// The whole file.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct Settings {
+    /// Where the branch comes from.
+    pub source: Source,
+    /// What may at most be taken from there.
+    pub limits: Limits,
+    /// Who this host is.
+    pub host: HostSettings,
+    /// When the agent does what.
+    pub agent: Agent,
+    /// What a run may do.
+    pub apply: Apply,
+}
+
+/// `[source]`: the remotes and how to reach them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct Source {
+    /// URLs of the repository, tried in this order: `https://`, `ssh://`, `git://`, or an absolute path to a repository on a
+    /// local medium. Written by `abide enroll`.
+    pub urls: Vec<String>,
+    /// The ref to follow; filled in from the root of trust, which decides it.
+    #[serde(skip)]
+    pub reference: String,
+    /// Time between two polls.
+    pub poll: Span,
+    /// Up to so much is added to each interval, by the host's identity, so that a fleet does not poll in step.
+    pub jitter: Span,
+    /// Time to connect to one remote, and the longest silence on a connection.
+    pub timeout: Span,
+    /// Time for one whole poll over all remotes.
+    pub deadline: Span,
+    /// After failures the interval doubles up to this.
+    pub backoff: Span,
+    /// PEM file with the certificate authorities to trust instead of the system's, for https.
+    pub ca_file: Option<PathBuf>,
+    /// PEM file with a client certificate and its key, for https.
+    pub client_certificate: Option<PathBuf>,
+    /// Name of the systemd credential of `abide-fetch.service` that holds a token, for https. Sent as the password of `user`.
+    pub token_credential: Option<String>,
+    /// User name that goes with the token, or the ssh user when the URL names none.
+    pub user: Option<String>,
+    /// Proxy for https, such as `http://proxy.example:3128`. Without it the environment of the unit counts.
+    pub proxy: Option<String>,
+    /// Private key file for ssh, readable by the fetcher; or `credential:NAME` for a systemd credential.
+    pub ssh_key: Option<String>,
+    /// Known-hosts file for ssh; the host key must be in it.
+    pub known_hosts: Option<PathBuf>,
+}
+
+impl Default for Source {
+    fn default() -> Source {
+        Source {
+            urls: Vec::new(),
+            reference: String::new(),
+            poll: Span::minutes(1),
+            jitter: Span::seconds(10),
+            timeout: Span::seconds(30),
+            deadline: Span::minutes(5),
+            backoff: Span::minutes(30),
+            ca_file: None,
+            client_certificate: None,
+            token_credential: None,
+            user: None,
+            proxy: None,
+            ssh_key: None,
+            known_hosts: None,
+        }
+    }
+}
+
+/// `[limits]`: what may at most be taken from a remote.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct Limits {
+    /// Bytes of packs in the spool.
+    pub spool_bytes: u64,
+    /// Bytes of one object, inflated.
+    pub object_bytes: u64,
+    /// Objects in one pack.
+    pub objects: u32,
+    /// Commits from the last known one to a new tip.
+    pub commits: u32,
+    /// Links in a chain of deltas.
+    pub delta_depth: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            spool_bytes: 512 << 20,
+            object_bytes: 32 << 20,
+            objects: 2_000_000,
+            commits: 1_000_000,
+            delta_depth: 4096,
+        }
+    }
+}
+
+/// `[host]`: who this host is.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct HostSettings {
+    /// Name in `hosts/NAME.toml`; without it the host name.
+    pub name: Option<String>,
+    /// Labels for `when` expressions, such as `tier = "web"`.
+    pub labels: BTreeMap<String, String>,
+}
+
+/// `[agent]`: when the agent does what.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct Agent {
+    /// Time between two full checks for drift.
+    pub check: Span,
+    /// Every so many checks, each file's content is read again instead of trusting its fingerprint.
+    pub rehash_every: u32,
+    /// Heal drift at once, by watching files, units and the package database.
+    pub events: bool,
+}
+
+impl Default for Agent {
+    fn default() -> Agent {
+        Agent { check: Span::minutes(15), rehash_every: 24, events: true }
+    }
+}
+
+/// `[apply]`: what a run may do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct Apply {
+    /// Remove what left the branch, if abide had created it.
+    pub prune: bool,
+    /// At most this percentage of the inventory is removed in one run; more needs `abide sync --prune`.
+    pub prune_limit: u8,
+    /// Time to wait for the package manager's lock.
+    pub package_lock_wait: Span,
+    /// Bytes of former file contents to keep.
+    pub backup_bytes: u64,
+    /// Runs to keep in the history.
+    pub history: u32,
+}
+
+impl Default for Apply {
+    fn default() -> Apply {
+        Apply {
+            prune: true,
+            prune_limit: 30,
+            package_lock_wait: Span::minutes(15),
+            backup_bytes: 64 << 20,
+            history: 1000,
+        }
+    }
+}

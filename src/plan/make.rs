@@ -1,0 +1,338 @@
+//! Compare a desired state with the observed host, and make the plan.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+
+use super::order::{CycleError, order};
+use super::{Blocked, Plan, PlanError, Step};
+use crate::error::Code;
+use crate::resource::{Context, Declared, Enforce, Provision, Relations, ResourceId};
+use crate::system::observe::{Needs, Observed};
+
+/// What is known of a resource that abide applied before.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Managed {
+    /// Its last applied declaration.
+    pub declared: Declared,
+    /// Whether abide created it, as opposed to found it as declared.
+    pub created: bool,
+}
+
+/// What a plan is to cover.
+#[derive(Debug, Clone, Default)]
+pub struct Scope {
+    /// Only these resources; empty: all.
+    pub only: BTreeSet<ResourceId>,
+    /// What to do about things that left the branch.
+    pub prune: Prune,
+}
+
+/// What to do about things that left the branch.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Prune {
+    /// Leave them.
+    #[default]
+    Never,
+    /// Remove them, but no more than this percentage of what is managed.
+    Within(u8),
+    /// Remove them all; somebody said so.
+    Confirmed,
+}
+
+/// What has to be observed to plan these resources.
+pub fn needs(desired: &[Declared], inventory: &[Managed]) -> Needs {
+    let mut needs = Needs::default();
+    for declared in desired.iter().filter(|declared| declared.common.enforce != Enforce::No) {
+        declared.resource.needs(&mut needs);
+    }
+    for managed in departed(desired, inventory) {
+        managed.declared.resource.needs(&mut needs);
+    }
+    needs
+}
+
+/// Makes the plan.
+///
+/// # Errors
+/// The resources cannot be ordered. A resource that cannot be planned is not an error but one of the plan's problems.
+pub fn make(
+    desired: &[Declared],
+    inventory: &[Managed],
+    host: &Observed,
+    scope: &Scope,
+) -> Result<Plan, CycleError> {
+    let order = order(desired)?;
+    let provisions = provisions(desired);
+    let mut draft = Draft::default();
+    for &position in &order.sequence {
+        draft.inherit(position, &order.predecessors[position]);
+        let Some(declared) = desired.get(position) else { continue };
+        if declared.common.enforce == Enforce::No || !scope.covers(&declared.id) {
+            continue;
+        }
+        if let Some(because) = draft.broken.get(&position).cloned() {
+            draft.plan.blocked.push(Blocked { resource: declared.id.clone(), because });
+            continue;
+        }
+        draft.resource(position, declared, host, &provisions);
+    }
+    draft.prune(desired, inventory, host, scope);
+    Ok(draft.plan)
+}
+
+impl Scope {
+    fn covers(&self, id: &ResourceId) -> bool {
+        self.only.is_empty() || self.only.contains(id)
+    }
+}
+
+#[derive(Default)]
+struct Draft {
+    plan: Plan,
+    /// Position among the resources → position among the steps.
+    steps: HashMap<usize, usize>,
+    /// Position among the resources → steps that it waits for, directly or through something that does not change.
+    waits: HashMap<usize, BTreeSet<usize>>,
+    /// Resources with a step.
+    changed: HashSet<ResourceId>,
+    /// Position among the resources → the resource that could not be planned and that it depends on (or is).
+    broken: HashMap<usize, ResourceId>,
+}
+
+impl Draft {
+    fn inherit(&mut self, position: usize, predecessors: &[usize]) {
+        let mut waits = BTreeSet::new();
+        for predecessor in predecessors {
+            match self.steps.get(predecessor) {
+                Some(step) => {
+                    waits.insert(*step);
+                }
+                None => waits.extend(self.waits.get(predecessor).into_iter().flatten()),
+            }
+            if let Some(because) = self.broken.get(predecessor).cloned() {
+                self.broken.entry(position).or_insert(because);
+            }
+        }
+        self.waits.insert(position, waits);
+    }
+
+    fn resource(
+        &mut self,
+        position: usize,
+        declared: &Declared,
+        host: &Observed,
+        provisions: &HashSet<Provision>,
+    ) {
+        let context = Context {
+            host,
+            changes: &|id| self.changed.contains(id),
+            provided: &|provision| provisions.contains(provision),
+            ignore: &declared.common.ignore,
+        };
+        match declared.resource.plan(&context) {
+            Ok(None) => self.plan.unchanged.push(declared.id.clone()),
+            Ok(Some(change)) => {
+                self.steps.insert(position, self.plan.steps.len());
+                self.changed.insert(declared.id.clone());
+                self.plan.steps.push(Step {
+                    resource: declared.id.clone(),
+                    origin: declared.origin.clone(),
+                    change,
+                    needs: self.waits.get(&position).into_iter().flatten().copied().collect(),
+                    prune: false,
+                    sensitive: declared.common.sensitive,
+                    report_only: declared.common.enforce == Enforce::Warn,
+                });
+            }
+            Err(error) => {
+                self.broken.insert(position, declared.id.clone());
+                self.plan.problems.push(PlanError { origin: Some(declared.origin.clone()), ..error });
+            }
+        }
+    }
+
+    fn prune(&mut self, desired: &[Declared], inventory: &[Managed], host: &Observed, scope: &Scope) {
+        let mut departed: Vec<&Managed> = departed(desired, inventory)
+            .into_iter()
+            .filter(|managed| scope.covers(&managed.declared.id))
+            .collect();
+        departed.sort_by(|a, b| removal_order(&b.declared).cmp(&removal_order(&a.declared)));
+        let still_wanted = provisions(desired);
+        let (removable, released): (Vec<_>, Vec<_>) = departed.into_iter().partition(|managed| {
+            managed.created
+                && managed.declared.common.prune
+                && !provides_any(&managed.declared, &still_wanted)
+        });
+        self.plan.released = released.iter().map(|managed| managed.declared.id.clone()).collect();
+        if let Some(reason) = refuse_prune(removable.len(), desired.len(), inventory.len(), scope.prune) {
+            self.plan.prune_refused = (!removable.is_empty()).then_some(reason);
+            return;
+        }
+        for managed in removable {
+            let declared = &managed.declared;
+            let context = Context { host, changes: &|_| false, provided: &|_| false, ignore: &[] };
+            match declared.resource.prune(&context) {
+                Ok(None) => self.plan.released.push(declared.id.clone()),
+                Ok(Some(change)) => self.plan.steps.push(Step {
+                    resource: declared.id.clone(),
+                    origin: declared.origin.clone(),
+                    change,
+                    needs: Vec::new(),
+                    prune: true,
+                    sensitive: declared.common.sensitive,
+                    report_only: false,
+                }),
+                Err(error) => {
+                    self.plan.problems.push(PlanError { origin: Some(declared.origin.clone()), ..error });
+                }
+            }
+        }
+    }
+}
+
+/// What was managed and is no longer declared.
+fn departed<'a>(desired: &[Declared], inventory: &'a [Managed]) -> Vec<&'a Managed> {
+    if inventory.is_empty() {
+        return Vec::new();
+    }
+    let declared: HashSet<&ResourceId> = desired.iter().map(|declared| &declared.id).collect();
+    inventory.iter().filter(|managed| !declared.contains(&managed.declared.id)).collect()
+}
+
+/// Removal goes backwards: services before files before packages before users, and what is deeper in a tree first.
+fn removal_order(declared: &Declared) -> (i32, usize, &ResourceId) {
+    (declared.common.wave, declared.resource.rank(), &declared.id)
+}
+
+fn refuse_prune(removals: usize, desired: usize, inventory: usize, prune: Prune) -> Option<PlanError> {
+    let message = match prune {
+        Prune::Confirmed => return None,
+        Prune::Never => return Some(refused("pruning is off".into(), "set `prune = true` under [apply]")),
+        Prune::Within(_) if desired == 0 => "nothing at all is declared for this host any more".to_owned(),
+        Prune::Within(percent) if removals > 1 && removals * 100 > inventory * usize::from(percent) => {
+            format!("{removals} of {inventory} managed resources would be removed, more than {percent} %")
+        }
+        Prune::Within(_) => return None,
+    };
+    Some(refused(
+        message,
+        "if that is meant, run `abide sync --prune` on the host, or raise `prune-limit` under [apply]",
+    ))
+}
+
+fn refused(message: String, help: &str) -> PlanError {
+    PlanError::new(ResourceId::new("prune", "inventory"), Code("E304"), message, help)
+}
+
+fn relations(declared: &Declared) -> Relations {
+    let mut relations = Relations::default();
+    declared.resource.relations(&mut relations);
+    relations
+}
+
+fn provisions(desired: &[Declared]) -> HashSet<Provision> {
+    desired.iter().flat_map(|declared| relations(declared).provides).collect()
+}
+
+fn provides_any(declared: &Declared, wanted: &HashSet<Provision>) -> bool {
+    relations(declared).provides.iter().any(|provision| wanted.contains(provision))
+}
+
+/// The number of changes per kind, for a one-line summary.
+pub fn counts(plan: &Plan) -> BTreeMap<String, usize> {
+    let mut counts = BTreeMap::new();
+    for step in &plan.steps {
+        *counts.entry(step.resource.kind.clone()).or_default() += 1;
+    }
+    counts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::testing::{link, named};
+    use crate::resource::testing::present;
+    use crate::system::observe::{FileType, PathState};
+
+    fn host(paths: &[(&str, PathState)]) -> Observed {
+        Observed {
+            paths: paths.iter().map(|(path, state)| ((*path).into(), state.clone())).collect(),
+            ..Observed::default()
+        }
+    }
+
+    fn managed(path: &str, created: bool) -> Managed {
+        Managed { declared: link(path), created }
+    }
+
+    fn within(percent: u8) -> Scope {
+        Scope { prune: Prune::Within(percent), ..Scope::default() }
+    }
+
+    fn there() -> PathState {
+        present(FileType::Symlink).with_target("target")
+    }
+
+    #[test]
+    fn a_converged_host_gives_an_empty_plan() {
+        let plan = make(&[link("/a")], &[], &host(&[("/a", there())]), &Scope::default()).unwrap();
+        assert!(plan.is_empty());
+        assert_eq!(plan.unchanged, [named("/a")]);
+    }
+
+    #[test]
+    fn a_step_needs_what_it_was_ordered_after_even_through_something_unchanged() {
+        let (mut b, mut c) = (link("/b"), link("/c"));
+        b.common.after = vec![named("/a")];
+        c.common.after = vec![named("/b")];
+        let plan = make(&[link("/a"), b, c], &[], &host(&[("/b", there())]), &Scope::default()).unwrap();
+        let steps: Vec<_> =
+            plan.steps.iter().map(|step| (step.resource.name.as_str(), step.needs.clone())).collect();
+        assert_eq!(steps, [("/a", vec![]), ("/c", vec![0])]);
+    }
+
+    #[test]
+    fn what_cannot_be_planned_blocks_its_dependants_only() {
+        let mut b = link("/b");
+        b.common.after = vec![named("/a")];
+        let host = host(&[("/a", present(FileType::File))]);
+        let plan = make(&[link("/a"), b, link("/c")], &[], &host, &Scope::default()).unwrap();
+        assert_eq!(plan.problems[0].code, Code("E310"));
+        assert_eq!(plan.blocked, [Blocked { resource: named("/b"), because: named("/a") }]);
+        assert_eq!(plan.steps.len(), 1);
+    }
+
+    #[test]
+    fn only_what_was_created_is_removed() {
+        let inventory = [managed("/a", true), managed("/b", false), managed("/c", true)];
+        let host = host(&[("/a", there()), ("/b", there()), ("/c", there())]);
+        let plan = make(&[link("/c")], &inventory, &host, &within(50)).unwrap();
+        assert_eq!(
+            plan.steps.iter().map(|step| (&step.resource, step.prune)).collect::<Vec<_>>(),
+            [(&named("/a"), true)]
+        );
+        assert_eq!(plan.released, [named("/b")]);
+    }
+
+    #[test]
+    fn removing_much_or_everything_needs_a_word() {
+        let inventory: Vec<Managed> = ["/a", "/b", "/c"].map(|path| managed(path, true)).into();
+        let host = host(&[("/a", there()), ("/b", there()), ("/c", there())]);
+        for (desired, scope, removed, refused) in [
+            (vec![link("/c")], within(50), 0, true),
+            (vec![link("/c")], within(70), 2, false),
+            (vec![], within(100), 0, true),
+            (vec![], Scope { prune: Prune::Confirmed, ..Scope::default() }, 3, false),
+            (vec![link("/c")], Scope::default(), 0, true),
+        ] {
+            let plan = make(&desired, &inventory, &host, &scope).unwrap();
+            assert_eq!((plan.steps.len(), plan.prune_refused.is_some()), (removed, refused), "{scope:?}");
+        }
+    }
+
+    #[test]
+    fn a_scope_leaves_the_rest_alone() {
+        let scope = Scope { only: [named("/b")].into(), ..Scope::default() };
+        let plan = make(&[link("/a"), link("/b")], &[], &host(&[]), &scope).unwrap();
+        assert_eq!(plan.steps.iter().map(|step| &step.resource).collect::<Vec<_>>(), [&named("/b")]);
+    }
+}

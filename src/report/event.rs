@@ -1,0 +1,191 @@
+//! What is worth an entry: every kind of event with its `MESSAGE_ID`, and one event as data.
+//!
+//! **Invariant:** a `MESSAGE_ID`, once released, never changes its meaning. The journal catalog is generated from this table.
+
+use serde::{Deserialize, Serialize};
+
+/// Every kind of event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[allow(missing_docs, reason = "explained in the table below")]
+pub enum EventKind {
+    AgentStarted,
+    RevisionAccepted,
+    RevisionRefused,
+    ManifestRefused,
+    PlanRefused,
+    ResourceChanged,
+    ResourceFailed,
+    ResourceDrifted,
+    PruneRefused,
+    RunFinished,
+    RunFailed,
+    RunRecovered,
+    PollFailed,
+    PollRecovered,
+    Suspended,
+    Resumed,
+    Enrolled,
+}
+
+/// How loud an event is, as syslog's levels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Priority {
+    /// Somebody has to look: level 3.
+    Error,
+    /// Something is not as it should be, and abide deals with it: level 4.
+    Warning,
+    /// Something happened: level 5.
+    Notice,
+    /// For the record: level 6.
+    Info,
+}
+
+/// What is known of a kind of event.
+pub struct Description {
+    /// The kind.
+    pub kind: EventKind,
+    /// Its `MESSAGE_ID`.
+    pub id: &'static str,
+    /// How loud it is.
+    pub priority: Priority,
+    /// The catalog's subject line.
+    pub subject: &'static str,
+    /// The catalog's explanation: what it means and what to do.
+    pub explanation: &'static str,
+}
+
+macro_rules! descriptions {
+    ($($kind:ident $id:literal $priority:ident $subject:literal $explanation:literal)*) => {
+        /// Every kind of event, in catalog order.
+        pub const DESCRIPTIONS: &[Description] = &[$(Description {
+            kind: EventKind::$kind,
+            id: $id,
+            priority: Priority::$priority,
+            subject: $subject,
+            explanation: $explanation,
+        },)*];
+    };
+}
+
+descriptions! {
+    AgentStarted "4c96a84b5a3f47b4b5665a784e41161e" Info
+        "abide watches this host"
+        "The agent started. It polls the signed branch and keeps the host as the branch declares."
+    RevisionAccepted "0832250793974899a64d754af3b5f4cb" Notice
+        "Revision @ABIDE_REVISION@ was proven"
+        "Every commit up to this one was made by somebody whom the policy in force allowed to make it. `abide verify @ABIDE_COMMIT@` shows the proof."
+    RevisionRefused "a8cbe070dcc047ea963d7386dc914f1e" Error
+        "A commit on the branch was refused"
+        "A commit could not be proven, so nothing of it is applied. The last good state stays enforced.\nIf the commit was meant, its author has to repair the branch: sign it with a key that trust.toml knows, or let somebody sign who may change these paths. If nobody of yours made it, somebody else can write to your Git host."
+    ManifestRefused "9703ad8afdba4355bf6ffb5e0a34d5c8" Error
+        "The manifest of @ABIDE_REVISION@ has errors"
+        "The commit is proven, but what it declares cannot be read for this host. The last good state stays enforced.\nRun `abide check` in the repository; it shows the same errors before a push."
+    PlanRefused "058a329bce744f22b590e386b6b3e831" Error
+        "@ABIDE_REVISION@ cannot be planned on this host"
+        "At least one resource cannot be brought to its declared state here, so nothing of this revision is applied. The last good state stays enforced."
+    ResourceChanged "08c6a99085dc4d51902140be6f083cd8" Notice
+        "@ABIDE_RESOURCE@ was changed"
+        "The host differed from the branch here, and abide corrected it. `abide trace @ABIDE_RESOURCE@` shows who declared it, in which commit and line."
+    ResourceFailed "9944fb9682604e11b7836d8e1550235e" Error
+        "@ABIDE_RESOURCE@ could not be brought to its declared state"
+        "abide tries again at the next run. What depends on this resource was not touched; everything else was."
+    ResourceDrifted "8cc701c2c37b400fbb1ef31a757e67a0" Warning
+        "@ABIDE_RESOURCE@ differs from the branch"
+        "The resource is declared with `enforce = \"warn\"`, so the difference is reported and left."
+    PruneRefused "2c5d690951af4cdcb7708897cd0cb486" Error
+        "Removing what left the branch was refused"
+        "More would be removed than the host's settings allow in one run. If that is meant, run `abide sync --prune`."
+    RunFinished "3a7160fba31e4236a00a184dfc55f2f8" Notice
+        "The host is at @ABIDE_REVISION@"
+        "A run that changed something, or brought a new revision, ended well. `abide history` lists the runs."
+    RunFailed "c2d43b590cc74b08ad2f0f7762e780e0" Error
+        "A run at @ABIDE_REVISION@ had failures"
+        "Some resources are not as declared. `abide status` lists them with reasons."
+    RunRecovered "87b15844527e497699a2873dc1ddb9e5" Warning
+        "An interrupted run was recovered"
+        "The run before this one ended without finishing, by a crash or a power cut. What it had begun was finished or cleared away, and what it owed is still owed."
+    PollFailed "01b63423b3554803a659b84ae8d00ef5" Warning
+        "The branch cannot be polled"
+        "No remote answered as it should. The last good state stays enforced, and polls go on with growing intervals. `abide status` shows the reason."
+    PollRecovered "606da0d4558c41368ee91e9efc2fddf3" Notice
+        "The branch can be polled again"
+        "A remote answers again."
+    Suspended "ea1ad16883d9496e8a2bc20b0b4fbc66" Warning
+        "Applying is suspended"
+        "Polling and proving go on, applying waits. `abide resume` ends it."
+    Resumed "c1aa66b4c6044cd2ba89295facdb5d42" Notice
+        "Applying is resumed"
+        "The next run brings the host to the branch again."
+    Enrolled "7dc07149c2f948b5872cc604c63fac84" Notice
+        "This host is enrolled"
+        "The root of trust was written. From now on the host abides by the branch."
+}
+
+impl EventKind {
+    /// What is known of this kind.
+    pub fn description(self) -> &'static Description {
+        // The table has every kind: a unit test counts them.
+        DESCRIPTIONS.iter().find(|description| description.kind == self).unwrap_or(&DESCRIPTIONS[0])
+    }
+}
+
+/// One thing that happened.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Event {
+    /// Seconds since the epoch.
+    pub time: i64,
+    /// Its kind.
+    pub kind: Option<EventKind>,
+    /// One line for people.
+    pub message: String,
+    /// The run it belongs to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub run: Option<i64>,
+    /// The revision, in Flux's form.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub revision: Option<String>,
+    /// The whole commit id.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub commit: Option<String>,
+    /// Who signed it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub signer: Option<String>,
+    /// The resource it is about.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resource: Option<String>,
+    /// What was changed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub change: Option<String>,
+    /// The stable code of the problem it is about.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub code: Option<String>,
+}
+
+/// The journal catalog, as `journalctl --update-catalog` reads it.
+pub fn catalog() -> String {
+    let mut text = String::from("# Generated by `cargo run --example generate`; do not edit.\n");
+    for description in DESCRIPTIONS {
+        text.push_str(&format!(
+            "\n-- {}\nSubject: {}\nDefined-By: abide\nDocumentation: man:abide(8)\n\n{}\n",
+            description.id, description.subject, description.explanation
+        ));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn every_kind_is_described_once() {
+        let kinds: BTreeSet<_> = DESCRIPTIONS.iter().map(|description| description.kind).collect();
+        let ids: BTreeSet<_> = DESCRIPTIONS.iter().map(|description| description.id).collect();
+        assert_eq!((kinds.len(), ids.len()), (DESCRIPTIONS.len(), DESCRIPTIONS.len()));
+        assert_eq!(DESCRIPTIONS.len(), EventKind::Enrolled as usize + 1);
+        assert!(ids.iter().all(|id| id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit())));
+    }
+}

@@ -1,0 +1,126 @@
+//! The status: what the last run found, what the agent is doing, what the fetcher said. Argo CD's words.
+
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use crate::error::Problem;
+use crate::source::Note;
+use crate::state::Suspension;
+use crate::trust::Revision;
+
+/// Whether the host is as the branch declares.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "Argo CD's words")]
+pub enum Sync {
+    Synced,
+    OutOfSync,
+    #[default]
+    Unknown,
+}
+
+/// Whether everything is well.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "Argo CD's words")]
+pub enum Health {
+    Healthy,
+    Progressing,
+    Degraded,
+    Suspended,
+    Missing,
+    #[default]
+    Unknown,
+}
+
+/// What a run leaves behind for everybody to read.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", default)]
+pub struct RunStatus {
+    /// When the run ended, seconds since the epoch.
+    pub time: i64,
+    /// How long it took, milliseconds.
+    pub took: u64,
+    /// Why it ran: `poll`, `check`, `drift`, `operator`.
+    pub cause: String,
+    /// Whether the host is as declared.
+    pub sync: Sync,
+    /// Whether everything is well.
+    pub health: Health,
+    /// What is enforced.
+    pub revision: Option<Revision>,
+    /// The newest proven commit, when it is not what is enforced.
+    pub verified: Option<Revision>,
+    /// Number of resources: all, changed, failed, skipped.
+    pub counts: Counts,
+    /// Resources that are not as declared, with what differs or why they failed.
+    pub differing: BTreeMap<String, String>,
+    /// Everything that is wrong.
+    pub problems: Vec<Problem>,
+    /// Notifications that are owed.
+    pub owed: Vec<String>,
+    /// Suspended: reason, by whom, until when.
+    pub suspended: Option<Suspension>,
+}
+
+/// Numbers of resources.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", default)]
+pub struct Counts {
+    /// Declared for this host.
+    pub resources: usize,
+    /// Changed in the run.
+    pub changed: usize,
+    /// Could not be changed.
+    pub failed: usize,
+    /// Not tried, because something they need failed.
+    pub skipped: usize,
+    /// Differ and are left, by `enforce = "warn"`, a dry run or a suspension.
+    pub left: usize,
+}
+
+/// What the agent is doing, in a file of its own.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", default)]
+pub struct AgentStatus {
+    /// Its process.
+    pub pid: u32,
+    /// Since when it runs, seconds since the epoch.
+    pub since: i64,
+    /// The last poll, as the fetcher reported it.
+    pub poll: Option<Note>,
+    /// When the next poll is due, seconds since the epoch.
+    pub next_poll: Option<i64>,
+    /// Why the next poll is later than the interval says.
+    pub backoff: Option<String>,
+    /// When the next full check is due.
+    pub next_check: Option<i64>,
+    /// Number of directories, units and databases watched.
+    pub watches: usize,
+}
+
+/// Everything that `abide status` shows.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", default)]
+pub struct Status {
+    /// The host's name.
+    pub host: String,
+    /// Whether the root of trust is there.
+    pub enrolled: bool,
+    /// The last run.
+    pub run: Option<RunStatus>,
+    /// The agent; `None` when it does not run.
+    pub agent: Option<AgentStatus>,
+}
+
+/// Writes a status file, whole, by rename, readable by all.
+///
+/// # Errors
+/// The system's.
+pub fn save<T: Serialize>(path: &Path, status: &T) -> std::io::Result<()> {
+    crate::system::replace::replace(path, &serde_json::to_vec_pretty(status)?, 0o644)
+}
+
+/// Reads a status file; `None` when there is none or it is of another version.
+pub fn load<T: for<'de> Deserialize<'de>>(path: &Path) -> Option<T> {
+    serde_json::from_slice(&std::fs::read(path).ok()?).ok()
+}

@@ -1,0 +1,186 @@
+//! Single facts: high-water mark, applied revision, suspension, and what was last reported of each condition.
+
+use rusqlite::{OptionalExtension, params};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use sha2::{Digest, Sha256};
+
+use super::{State, StateError, to_json};
+use crate::trust::Revision;
+
+/// The newest commit that this host has proven: nothing that does not descend from it is ever applied.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Mark {
+    /// The commit's id in hex.
+    pub commit: String,
+    /// SHA-256 in hex of its signed payload.
+    pub payload: String,
+    /// When it was proven, seconds since the epoch.
+    pub time: i64,
+}
+
+/// Applying is suspended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Suspension {
+    /// Why, in the operator's words.
+    pub reason: String,
+    /// Who.
+    pub by: String,
+    /// Since when, seconds since the epoch.
+    pub since: i64,
+    /// When it ends by itself.
+    pub until: Option<i64>,
+}
+
+impl State {
+    /// The high-water mark; `None` before the first proven commit.
+    ///
+    /// # Errors
+    /// The state cannot be read.
+    pub fn high_water(&self) -> Result<Option<Mark>, StateError> {
+        self.fact("high-water")
+    }
+
+    /// Raises the high-water mark. That the new commit descends from the former is for
+    /// [`trust`](crate::trust) to prove.
+    ///
+    /// # Errors
+    /// The state cannot be written.
+    pub fn raise(&mut self, mark: &Mark) -> Result<(), StateError> {
+        let former = self.high_water()?;
+        if former
+            .as_ref()
+            .is_some_and(|former| former.commit == mark.commit && former.payload == mark.payload)
+        {
+            return Ok(());
+        }
+        self.transaction(|transaction| set(transaction, "high-water", Some(mark)))
+    }
+
+    /// The revision that was applied last, without failures.
+    ///
+    /// # Errors
+    /// The state cannot be read.
+    pub fn applied(&self) -> Result<Option<Revision>, StateError> {
+        self.fact("applied")
+    }
+
+    /// Notes the revision that was applied.
+    ///
+    /// # Errors
+    /// The state cannot be written.
+    pub fn set_applied(&mut self, revision: &Revision) -> Result<(), StateError> {
+        self.set_fact("applied", Some(revision))
+    }
+
+    /// The suspension in force, whether or not its time is over.
+    ///
+    /// # Errors
+    /// The state cannot be read.
+    pub fn suspension(&self) -> Result<Option<Suspension>, StateError> {
+        self.fact("suspension")
+    }
+
+    /// Suspends, or resumes with `None`.
+    ///
+    /// # Errors
+    /// The state cannot be written.
+    pub fn set_suspension(&mut self, suspension: Option<&Suspension>) -> Result<(), StateError> {
+        self.set_fact("suspension", suspension)
+    }
+
+    /// The key of the desired state that the inventory tells exactly; while it is the present one, the inventory need not be read.
+    ///
+    /// # Errors
+    /// The state cannot be read.
+    pub fn settled(&self) -> Result<Option<String>, StateError> {
+        self.fact("settled")
+    }
+
+    /// Notes that the inventory tells a desired state exactly: everything in it was recorded, nothing is left to prune.
+    ///
+    /// # Errors
+    /// The state cannot be written.
+    pub fn set_settled(&mut self, key: &str) -> Result<(), StateError> {
+        self.set_fact("settled", Some(&key))
+    }
+
+    /// Notes the state of a subject (`poll`, `trust`, `sync`, a resource) and says whether it is another than before, so that
+    /// only transitions are reported. Nothing is written when it is the same; an empty state is the one that needs no report at
+    /// first.
+    ///
+    /// # Errors
+    /// The state cannot be read or written.
+    pub fn transition(&mut self, subject: &str, state: &str, time: i64) -> Result<bool, StateError> {
+        let known = self.condition(subject)?.map(|(state, _)| state).unwrap_or_default();
+        if known == state {
+            return Ok(false);
+        }
+        self.transaction(|transaction| {
+            transaction.execute(
+                "INSERT INTO conditions VALUES (?1, ?2, ?3)
+                 ON CONFLICT DO UPDATE SET state = excluded.state, since = excluded.since",
+                params![subject, state, time],
+            )
+        })?;
+        Ok(true)
+    }
+
+    /// What was last noted of a subject, and since when.
+    ///
+    /// # Errors
+    /// The state cannot be read.
+    pub fn condition(&self, subject: &str) -> Result<Option<(String, i64)>, StateError> {
+        self.sql(
+            self.connection
+                .prepare_cached("SELECT state, since FROM conditions WHERE subject = ?1")
+                .and_then(|mut query| {
+                    query.query_row([subject], |row| Ok((row.get(0)?, row.get(1)?))).optional()
+                }),
+        )
+    }
+
+    fn fact<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, StateError> {
+        let read = || {
+            let mut query = self.connection.prepare_cached("SELECT value, sum FROM facts WHERE name = ?1")?;
+            query
+                .query_row([name], |row| Ok((row.get::<_, String>(0)?, row.get::<_, Vec<u8>>(1)?)))
+                .optional()
+        };
+        let Some((text, checksum)) = self.sql(read())? else { return Ok(None) };
+        if checksum != sum(&text) {
+            return Err(self.damaged(format!("the checksum of `{name}` does not fit")));
+        }
+        serde_json::from_str(&text).map(Some).map_err(|error| self.damaged(format!("`{name}`: {error}")))
+    }
+
+    fn set_fact<T: Serialize>(&mut self, name: &str, value: Option<&T>) -> Result<(), StateError> {
+        self.transaction(|transaction| set(transaction, name, value))
+    }
+}
+
+/// Writes or removes one fact.
+pub(super) fn set<T: Serialize>(
+    transaction: &rusqlite::Transaction<'_>,
+    name: &str,
+    value: Option<&T>,
+) -> rusqlite::Result<()> {
+    match value {
+        Some(value) => {
+            let text = to_json(value)?;
+            let checksum = sum(&text);
+            transaction
+                .execute("INSERT OR REPLACE INTO facts VALUES (?1, ?2, ?3)", params![name, text, checksum])?;
+        }
+        None => {
+            transaction.execute("DELETE FROM facts WHERE name = ?1", [name])?;
+        }
+    }
+    Ok(())
+}
+
+/// The first eight bytes of the SHA-256: enough to notice rot, which is all it is for.
+fn sum(text: &str) -> Vec<u8> {
+    Sha256::digest(text.as_bytes()).iter().take(8).copied().collect()
+}

@@ -1,0 +1,60 @@
+//! The tables, as the list of steps that led to them.
+//!
+//! **Invariant:** a step that was released is never edited; a change is a new step at the end.
+
+/// Marks the file as ours (`PRAGMA application_id`): "abde".
+pub(super) const APPLICATION: u32 = 0x6162_6465;
+
+/// What brings a database from each version to the next; version 0 is an empty one.
+pub(super) const MIGRATIONS: &[&str] = &["
+    -- Single facts: high-water mark, applied revision, suspension, … as JSON; sum is the start of the value's SHA-256.
+    CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL, sum BLOB NOT NULL) WITHOUT ROWID;
+
+    -- What was last reported of a subject, so that only transitions are.
+    CREATE TABLE conditions (
+        subject TEXT PRIMARY KEY, state TEXT NOT NULL, since INTEGER NOT NULL
+    ) WITHOUT ROWID;
+
+    CREATE TABLE runs (
+        id INTEGER PRIMARY KEY AUTOINCREMENT, cause TEXT NOT NULL, revision TEXT, started INTEGER NOT NULL,
+        ended INTEGER, result TEXT NOT NULL, problem TEXT,
+        changed INTEGER NOT NULL, failed INTEGER NOT NULL, skipped INTEGER NOT NULL, unchanged INTEGER NOT NULL
+    );
+    CREATE INDEX runs_open ON runs (id) WHERE ended IS NULL;
+
+    CREATE TABLE steps (
+        run INTEGER NOT NULL REFERENCES runs (id) ON DELETE CASCADE, position INTEGER NOT NULL,
+        resource TEXT NOT NULL, origin TEXT NOT NULL, summary TEXT NOT NULL, outcome TEXT NOT NULL, because TEXT,
+        problem TEXT, before TEXT NOT NULL, after TEXT NOT NULL, took INTEGER NOT NULL,
+        PRIMARY KEY (run, position)
+    ) WITHOUT ROWID;
+    CREATE INDEX steps_resource ON steps (resource, run);
+
+    CREATE TABLE events (
+        id INTEGER PRIMARY KEY AUTOINCREMENT, event TEXT NOT NULL
+    );
+
+    -- What was applied for each resource that the branch declares.
+    CREATE TABLE inventory (
+        resource TEXT PRIMARY KEY, declared TEXT NOT NULL, digest BLOB NOT NULL, origin TEXT NOT NULL,
+        revision INTEGER NOT NULL REFERENCES revisions (id), adopted INTEGER NOT NULL,
+        first INTEGER NOT NULL, last INTEGER NOT NULL
+    ) WITHOUT ROWID;
+    CREATE TABLE revisions (id INTEGER PRIMARY KEY, commit_id TEXT NOT NULL UNIQUE, value TEXT NOT NULL);
+
+    -- Resources that did not exist before abide made them; only these are ever removed again.
+    CREATE TABLE created (resource TEXT PRIMARY KEY, since INTEGER NOT NULL) WITHOUT ROWID;
+
+    -- The journal of the run under way.
+    CREATE TABLE intents (
+        run INTEGER NOT NULL REFERENCES runs (id) ON DELETE CASCADE, step INTEGER NOT NULL, effect INTEGER NOT NULL,
+        resource TEXT NOT NULL, verb TEXT NOT NULL, target TEXT NOT NULL, before TEXT NOT NULL, state TEXT NOT NULL,
+        PRIMARY KEY (run, step, effect)
+    ) WITHOUT ROWID;
+
+    -- Notifications that are owed until they are paid.
+    CREATE TABLE owed (
+        resource TEXT NOT NULL, verb TEXT NOT NULL, target TEXT NOT NULL, reason TEXT NOT NULL, since INTEGER NOT NULL,
+        PRIMARY KEY (verb, target, resource, reason)
+    ) WITHOUT ROWID;
+"];

@@ -1,0 +1,54 @@
+//! The only place that reads the clocks; everything else gets the time as a parameter.
+
+use std::time::{Duration, Instant, SystemTime};
+
+/// Seconds since the epoch by the wall clock; negative before 1970.
+pub fn now() -> i64 {
+    nanoseconds().div_euclid(1_000_000_000)
+}
+
+/// Nanoseconds since the epoch by the wall clock, the clock that file systems stamp with. Good until the year 2262.
+#[expect(clippy::disallowed_methods, reason = "this is the place that reads the clock")]
+pub fn nanoseconds() -> i64 {
+    match SystemTime::now().duration_since(SystemTime::UNIX_EPOCH) {
+        Ok(since) => i64::try_from(since.as_nanos()).unwrap_or(i64::MAX),
+        Err(before) => {
+            i64::try_from(before.duration().as_nanos()).map_or(i64::MIN, |nanoseconds| -nanoseconds)
+        }
+    }
+}
+
+/// The monotonic clock, for durations and deadlines: setting the wall clock does not move it.
+#[expect(clippy::disallowed_methods, reason = "this is the place that reads the clock")]
+pub fn instant() -> Instant {
+    Instant::now()
+}
+
+/// What is left until a deadline; zero once it has passed.
+pub fn left(deadline: Instant) -> Duration {
+    deadline.saturating_duration_since(instant())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_units_of_the_wall_clock_agree() {
+        let (before, fine, after) = (now(), nanoseconds(), now());
+        assert!((before..=after).contains(&(fine / 1_000_000_000)));
+        assert!(before > 1_600_000_000, "this machine's clock is set before 2020: {before}");
+    }
+
+    #[test]
+    fn a_deadline_that_has_passed_leaves_nothing() {
+        let now = instant();
+        assert_eq!(left(now), Duration::ZERO);
+        assert!(left(now + Duration::from_secs(60)) > Duration::from_secs(50));
+    }
+}
+
+/// Waits.
+pub fn wait(duration: Duration) {
+    std::thread::sleep(duration);
+}
