@@ -10,7 +10,9 @@ use crate::system::clock;
 
 /// Polls the remotes once; run by abide-fetch.service, as its user.
 #[derive(Args)]
-#[command(after_help = "Exit code: 0 a remote answered as it should, 1 none did.\n\nExample:\n  systemctl start abide-fetch.service\n  journalctl -u abide-fetch")]
+#[command(
+    after_help = "Exit code: 0 a remote answered as it should, 1 none did.\n\nExample:\n  systemctl start abide-fetch.service\n  journalctl -u abide-fetch"
+)]
 pub struct Arguments {}
 
 /// Runs the command.

@@ -262,8 +262,8 @@ impl Spool {
         if bytes.len() as u64 > NOTE_BYTES {
             return Err(wrong(format!("it has more than {NOTE_BYTES} bytes")));
         }
-        let note: Note =
-            serde_json::from_slice(&bytes).map_err(|error| wrong(crate::error::escaped(&error.to_string())))?;
+        let note: Note = serde_json::from_slice(&bytes)
+            .map_err(|error| wrong(crate::error::escaped(&error.to_string())))?;
         if !note.tip.is_empty() && ObjectId::from_hex(note.tip.as_bytes()).is_err() {
             return Err(wrong("its tip is no object name".into()));
         }
