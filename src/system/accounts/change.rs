@@ -370,6 +370,28 @@ mod tests {
     }
 
     #[test]
+    fn passwords_and_locks_are_set_apart() {
+        let Some((_folder, accounts)) = system() else { return };
+        let hash = "$6$salt$0123456789abcdef";
+        let unlocked = UserAction { locked: Some(false), ..user("alice") };
+        assert_eq!(accounts.change_user(&unlocked).unwrap_err().code().0, "E441", "no password to unlock");
+        for (password, locked, expected) in [
+            (Some(hash), None, (hash, true)),
+            (None, Some(false), (hash, false)),
+            (None, Some(true), (hash, true)),
+            (Some("$6$other$0123"), Some(false), ("$6$other$0123", false)),
+        ] {
+            let action = UserAction { password: password.map(str::to_owned), locked, ..user("alice") };
+            for _ in 0..2 {
+                accounts.change_user(&action).unwrap();
+                let database = accounts.database().unwrap();
+                let alice = &database.users["alice"];
+                assert_eq!((alice.password.as_str(), alice.locked), expected);
+            }
+        }
+    }
+
+    #[test]
     fn a_group_is_made_changed_and_removed_each_as_often_as_asked() {
         let Some((_folder, accounts)) = system() else { return };
         for gid in [1700, 1700, 1701, 1701] {
