@@ -389,7 +389,12 @@ fn former_contents_are_kept_within_a_limit() {
     let first = keep(&mut backups, "a", &[1; 40]).unwrap();
     let second = keep(&mut backups, "b", &[2; 40]).unwrap();
     assert_eq!(backups.read(&first).unwrap().unwrap(), [1; 40]);
-    // Used again, so that the other one is the oldest.
+    // Both as old as each other; the first is used again, so that the other one is the oldest.
+    let hour_ago = std::time::SystemTime::now() - std::time::Duration::from_secs(3600);
+    for name in names(store.path()) {
+        let file = std::fs::File::options().write(true).open(store.path().join(name)).unwrap();
+        file.set_modified(hour_ago).unwrap();
+    }
     assert_eq!(keep(&mut backups, "a", &[1; 40]), Some(first));
     let third = keep(&mut backups, "c", &[3; 40]).unwrap();
     assert_eq!(backups.read(&second).unwrap(), None);
