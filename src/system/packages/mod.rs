@@ -13,6 +13,7 @@ mod version;
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use crate::plan::{Conffiles, PackageAction, PackageOperation};
@@ -117,6 +118,11 @@ pub trait PackageManager: Send {
 
     /// Compares two versions by the rules of this package manager.
     fn compare(&self, left: &str, right: &str) -> Ordering;
+}
+
+/// Files that change when packages do, to be watched. Those of package managers that the host does not have do not exist.
+pub fn databases() -> [PathBuf; 2] {
+    ["/var/lib/dpkg/status", "/var/lib/rpm/rpmdb.sqlite"].map(PathBuf::from)
 }
 
 /// The host's package manager: the one that its own database says is installed. A tool of the other family, which some hosts have, is
