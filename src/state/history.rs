@@ -30,6 +30,26 @@ pub enum Cause {
     Boot,
 }
 
+impl Cause {
+    /// Its word on the command line and in the status.
+    pub fn word(self) -> &'static str {
+        match self {
+            Cause::Poll => "poll",
+            Cause::Period => "period",
+            Cause::Drift => "drift",
+            Cause::Operator => "operator",
+            Cause::Boot => "boot",
+        }
+    }
+
+    /// The cause that has this word.
+    pub fn from_word(word: &str) -> Option<Cause> {
+        [Cause::Poll, Cause::Period, Cause::Drift, Cause::Operator, Cause::Boot]
+            .into_iter()
+            .find(|cause| cause.word() == word)
+    }
+}
+
 /// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

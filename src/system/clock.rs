@@ -47,3 +47,13 @@ mod tests {
         assert!(left(now + Duration::from_secs(60)) > Duration::from_secs(50));
     }
 }
+
+/// The wall clock, for ages of files.
+pub fn system_time() -> std::time::SystemTime {
+    std::time::SystemTime::now()
+}
+
+/// Waits.
+pub fn wait(duration: Duration) {
+    std::thread::sleep(duration);
+}

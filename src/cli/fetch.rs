@@ -1,0 +1,63 @@
+//! `abide fetch`: one poll of the remotes, as the fetcher's service does it.
+
+use clap::Args;
+
+use super::{Answer, DIFFERS, Global, OK};
+use crate::converge::Site;
+use crate::error::escaped;
+use crate::source::{self, Note};
+use crate::system::clock;
+
+/// Polls the remotes once; run by abide-fetch.service, as its user.
+#[derive(Args)]
+#[command(after_help = "Exit code: 0 a remote answered as it should, 1 none did.\n\nExample:\n  systemctl start abide-fetch.service\n  journalctl -u abide-fetch")]
+pub struct Arguments {}
+
+/// Runs the command.
+///
+/// # Errors
+/// The host is not enrolled, or the settings are wrong.
+pub fn run(global: &Global, _arguments: &Arguments) -> Answer {
+    let site = Site::load(&global.paths())?;
+    let settings = &site.settings;
+    let note = source::fetch::poll(&settings.source, &settings.limits, &site.paths.spool, clock::now());
+    global.print(&note, || describe(&note));
+    Ok(if note.failures > 0 { DIFFERS } else { OK })
+}
+
+/// The note for people.
+fn describe(note: &Note) -> String {
+    let mut text = String::new();
+    for problem in &note.problems {
+        let place = if problem.url.is_empty() { String::new() } else { format!("{}: ", escaped(&problem.url)) };
+        text.push_str(&format!("✗ [{}] {place}{}\n     do: {}\n", problem.code, problem.what, problem.remedy));
+    }
+    if note.failures > 0 {
+        text.push_str(&format!("✗ the branch was not polled, {} time(s) in a row\n", note.failures));
+    } else if note.changed {
+        text.push_str(&format!("✓ {} from {}, {} bytes in {} ms\n", note.tip, note.url, note.received, note.took));
+    } else {
+        text.push_str(&format!("✓ unchanged at {} on {}, in {} ms\n", note.tip, note.url, note.took));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::source::RemoteProblem;
+
+    #[test]
+    fn a_note_reads_well() {
+        let good = Note { url: "https://a/b".into(), tip: "12ab".into(), changed: true, received: 7, took: 3, ..Note::default() };
+        assert_eq!(describe(&good), "✓ 12ab from https://a/b, 7 bytes in 3 ms\n");
+        assert_eq!(describe(&Note { changed: false, ..good }), "✓ unchanged at 12ab on https://a/b, in 3 ms\n");
+        let problem =
+            RemoteProblem { url: "git://a".into(), code: "E102".into(), what: "silence".into(), remedy: "wait".into() };
+        let bad = Note { failures: 2, problems: vec![problem], ..Note::default() };
+        assert_eq!(
+            describe(&bad),
+            "✗ [E102] git://a: silence\n     do: wait\n✗ the branch was not polled, 2 time(s) in a row\n"
+        );
+    }
+}

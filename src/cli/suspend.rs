@@ -1,0 +1,91 @@
+//! `abide suspend` and `abide resume`: pause applying. Polling and proving go on.
+
+use clap::Args;
+
+use super::terminal::{Style, paint, talk};
+use super::{Answer, CommandError, Global, OK};
+use crate::config::Span;
+use crate::report::{Event, EventKind, journal};
+use crate::state::{State, Suspension};
+use crate::system::{clock, lock::Lock};
+
+/// Pauses applying; fetching and verifying go on.
+#[derive(Args)]
+#[command(after_help = "Example:\n  abide suspend --reason 'debugging nginx with Ada' --for 2h")]
+pub struct SuspendArguments {
+    /// Why; shown in the status and the journal.
+    #[arg(short, long)]
+    reason: String,
+    /// Ends by itself after this time, such as `30m`, `2h`, `1d`.
+    #[arg(long = "for", value_name = "TIME", value_parser = Span::parse)]
+    length: Option<Span>,
+}
+
+/// Ends a pause.
+#[derive(Args)]
+#[command(after_help = "Example:\n  abide resume")]
+pub struct ResumeArguments {}
+
+/// Runs `abide suspend`.
+///
+/// # Errors
+/// The state cannot be written.
+pub fn suspend(global: &Global, arguments: &SuspendArguments) -> Answer {
+    let now = clock::now();
+    let suspension = Suspension {
+        reason: arguments.reason.clone(),
+        by: who(),
+        since: now,
+        until: arguments.length.map(|length| now.saturating_add_unsigned(length.seconds)),
+    };
+    let until = arguments.length.map_or("until `abide resume`".to_owned(), |length| format!("for {length}"));
+    let message = format!("suspended by {} {until}: {}", suspension.by, suspension.reason);
+    write(global, Some(&suspension), EventKind::Suspended, message, now)?;
+    global.print(&suspension, || format!("{} applying is suspended {until}\n", paint("✓", Style::Good)));
+    Ok(OK)
+}
+
+/// Runs `abide resume`.
+///
+/// # Errors
+/// The state cannot be written.
+pub fn resume(global: &Global, _arguments: &ResumeArguments) -> Answer {
+    let now = clock::now();
+    let former = write(global, None, EventKind::Resumed, format!("resumed by {}", who()), now)?;
+    if former.is_none() {
+        talk("applying was not suspended");
+    }
+    global.print(&former, || format!("{} applying is resumed\n", paint("✓", Style::Good)));
+    Ok(OK)
+}
+
+fn write(
+    global: &Global,
+    suspension: Option<&Suspension>,
+    kind: EventKind,
+    message: String,
+    now: i64,
+) -> Result<Option<Suspension>, crate::error::Problem> {
+    super::need_root("suspend and resume")?;
+    let paths = global.paths();
+    journal::open();
+    let mut state = State::open(&paths.state)?;
+    let _lock =
+        Lock::take(&paths.lock()).map_err(|source| CommandError::Lock { path: paths.lock(), source })?;
+    let former = state.suspension()?;
+    state.set_suspension(suspension)?;
+    if suspension.is_some() || former.is_some() {
+        let event = Event { time: now, kind: Some(kind), message, ..Event::default() };
+        journal::write(&event);
+        state.add_events(&[event])?;
+    }
+    Ok(former)
+}
+
+/// Who gave the command: the person behind sudo, if there is one.
+fn who() -> String {
+    ["SUDO_USER", "LOGNAME", "USER"]
+        .iter()
+        .find_map(|name| std::env::var(name).ok())
+        .unwrap_or_else(|| "root".into())
+}
