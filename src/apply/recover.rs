@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use super::{ApplyError, Effector, failpoint::reach, in_words};
-use crate::error::Problem;
+use crate::error::{Problem, escaped};
 use crate::resource::ResourceId;
 use crate::state::{Counts, Finished, Intent, RunResult, State, Unfinished};
 
@@ -22,6 +22,18 @@ pub struct Recovered {
     pub owed: Vec<String>,
     /// What could not be cleared away.
     pub problems: Vec<Problem>,
+}
+
+impl std::fmt::Display for Recovered {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let names: Vec<String> = self.pending.iter().map(|resource| escaped(&resource.to_string())).collect();
+        let touched = if names.is_empty() { "nothing".to_owned() } else { names.join(", ") };
+        write!(f, "run {} died while it was changing {touched}", self.run)?;
+        match self.owed.is_empty() {
+            true => Ok(()),
+            false => write!(f, "; owed: {}", self.owed.join(", ")),
+        }
+    }
 }
 
 /// Closes a run that died. Does nothing, and writes nothing, when there is none.

@@ -3,10 +3,12 @@
 //! **Invariant:** data goes to standard output, talk to standard error, and the exit code is non-zero whenever a ✗ was printed.
 
 pub mod agent;
+pub mod build;
+pub mod check;
 pub mod diff;
 pub mod enroll;
 pub mod events;
-pub mod fetch;
+pub mod facts;
 pub mod fetch;
 pub mod history;
 pub mod status;
@@ -112,6 +114,9 @@ enum Command {
     Trace(trace::Arguments),
     Suspend(suspend::SuspendArguments),
     Resume(suspend::ResumeArguments),
+    Check(check::Arguments),
+    Build(build::Arguments),
+    Facts(facts::Arguments),
 }
 
 /// What a command returns: its exit code, or the problem that ended it.
@@ -237,6 +242,9 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
         Command::Trace(arguments) => trace::run(&global, &arguments),
         Command::Suspend(arguments) => suspend::suspend(&global, &arguments),
         Command::Resume(arguments) => suspend::resume(&global, &arguments),
+        Command::Check(arguments) => check::run(&global, &arguments),
+        Command::Build(arguments) => build::run(&global, &arguments),
+        Command::Facts(arguments) => facts::run(&global, &arguments),
     };
     ExitCode::from(answer.unwrap_or_else(|problem| {
         terminal::problem(&global, &problem);

@@ -279,7 +279,7 @@ fn owe(transaction: &Transaction<'_>, run: i64, owed: &Owed) -> rusqlite::Result
 }
 
 /// A restart also pays a reload of the same unit.
-fn pay(transaction: &Transaction<'_>, paid: &Notification) -> rusqlite::Result<()> {
+pub(super) fn pay(transaction: &Transaction<'_>, paid: &Notification) -> rusqlite::Result<()> {
     let (verb, target) = paid.columns();
     let mut delete = transaction.prepare_cached("DELETE FROM owed WHERE verb = ?1 AND target = ?2")?;
     delete.execute(params![verb, target])?;

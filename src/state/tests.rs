@@ -205,6 +205,19 @@ fn the_journal_tells_what_may_have_happened() {
 }
 
 #[test]
+fn a_command_that_left_the_branch_is_not_owed_a_run() {
+    let folder = folder();
+    let mut state = State::open(folder.path()).unwrap();
+    let run = state.begin(&start()).unwrap();
+    let refresh = |name| Notification::Refresh(ResourceId::new("symlink", name));
+    state.intend(run, &[], &[owed(refresh("/a"), "/x"), owed(refresh("/gone"), "/x")], 7).unwrap();
+    let none = BTreeSet::new();
+    state.record(&[link("/a", "x", 1)], &revision("c1"), &none, &none, 1).unwrap();
+    let left: Vec<_> = state.owed().unwrap().into_iter().map(|owed| owed.notification).collect();
+    assert_eq!(left, [refresh("/a")]);
+}
+
+#[test]
 fn what_did_not_change_owes_nothing() {
     let folder = folder();
     let mut state = State::open(folder.path()).unwrap();

@@ -5,6 +5,10 @@
 
 pub mod observe;
 
+mod host;
+
+pub use host::{Host, SystemError, parents};
+
 pub mod fs;
 
 pub mod accounts;
