@@ -198,9 +198,13 @@ impl Explain for CommandError {
                 "enrol the host and let it converge: `abide status` shows how far it is".into()
             }
             CommandError::NotConfirmed => "answer y, or give --yes".into(),
-            CommandError::LittleSpace { .. } => "make room: state, store and backups need a few hundred megabytes at most".into(),
+            CommandError::LittleSpace { .. } => {
+                "make room: state, store and backups need a few hundred megabytes at most".into()
+            }
             CommandError::Clock => "set the clock: timedatectl; expiry of keys is judged by it".into(),
-            CommandError::NoAgent => "start it: systemctl enable --now abide.service; or run `abide sync` without --wait".into(),
+            CommandError::NoAgent => {
+                "start it: systemctl enable --now abide.service; or run `abide sync` without --wait".into()
+            }
             CommandError::Signal { .. } => "systemctl reload abide.service".into(),
             CommandError::Lock { .. } => "check who may write the folder".into(),
         }
