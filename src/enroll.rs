@@ -183,7 +183,6 @@ fn fleet(store: &Store, invitation: &Invitation) -> Result<String, Problem> {
     let commit = Commit::parse(&raw, id.kind()).map_err(|error| wrong(invitation, &error.to_string()))?;
     let tree = GitTree::new(store, commit.tree);
     let policy = tree.read("trust.toml").map_err(|error| wrong(invitation, &error.to_string()))?;
-    let policy = policy.ok_or_else(|| wrong(invitation, "its tree has no trust.toml"))?;
     let policy =
         Policy::parse(&policy, "trust.toml").map_err(|error| wrong(invitation, &error.to_string()))?;
     Ok(policy.fleet)
