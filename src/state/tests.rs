@@ -325,8 +325,8 @@ fn history_is_bounded_and_tells_of_one_resource() {
     state
         .finish(run, 9, RunResult::Failed, Counts { skipped: 1, ..Counts::default() }, Some(&problem))
         .unwrap();
-    assert_eq!(state.steps_of(&step.resource, 10).unwrap(), [step.clone()]);
-    assert_eq!(state.steps(run).unwrap(), [step.clone()]);
+    assert_eq!(state.steps_of(&step.resource, 10).unwrap(), std::slice::from_ref(&step));
+    assert_eq!(state.steps(run).unwrap(), std::slice::from_ref(&step));
     assert_eq!(state.runs(5).unwrap()[0].problem, step.problem);
     state.connection.execute("UPDATE sqlite_sequence SET seq = 5000 WHERE name = 'runs'", []).unwrap();
     let later = state.add_run(&start(), 10, Counts::default(), None).unwrap();
@@ -388,12 +388,10 @@ fn cost() {
     drop(state);
     let mut open = || {
         let state = State::open(folder.path()).unwrap();
-        (
-            state.high_water().unwrap(),
-            state.owed().unwrap(),
-            state.unfinished().unwrap(),
-            state.suspension().unwrap(),
-        );
+        state.high_water().unwrap();
+        state.owed().unwrap();
+        state.unfinished().unwrap();
+        state.suspension().unwrap();
     };
     measure("open, read high-water, owed, journal; close", 200, &mut open);
     let keep = State::open(folder.path()).unwrap();
