@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use super::{ApplyError, Effector, failpoint::reach, in_words};
-use crate::error::{Problem, escaped};
+use crate::error::Problem;
 use crate::resource::ResourceId;
 use crate::state::{Counts, Finished, Intent, RunResult, State, Unfinished};
 
@@ -26,13 +26,15 @@ pub struct Recovered {
 
 impl std::fmt::Display for Recovered {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let names: Vec<String> = self.pending.iter().map(|resource| escaped(&resource.to_string())).collect();
-        let touched = if names.is_empty() { "nothing".to_owned() } else { names.join(", ") };
-        write!(f, "run {} died while it was changing {touched}", self.run)?;
-        match self.owed.is_empty() {
-            true => Ok(()),
-            false => write!(f, "; owed: {}", self.owed.join(", ")),
+        write!(f, "run {} was interrupted and is recovered", self.run)?;
+        let pending: Vec<String> = self.pending.iter().map(ToString::to_string).collect();
+        if !pending.is_empty() {
+            write!(f, "; it was changing {}", pending.join(", "))?;
         }
+        if !self.owed.is_empty() {
+            write!(f, "; still owed: {}", self.owed.join(", "))?;
+        }
+        Ok(())
     }
 }
 
