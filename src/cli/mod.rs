@@ -6,6 +6,7 @@ pub mod build;
 pub mod check;
 pub mod events;
 pub mod facts;
+pub mod fetch;
 pub mod history;
 pub mod status;
 pub mod suspend;

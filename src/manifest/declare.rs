@@ -332,8 +332,9 @@ impl Declarer<'_> {
 
     /// Reports keys that the kind does not have.
     fn known(&mut self, node: &Node, kind: &Kind, source: &Arc<Source>) {
-        for (key, _) in node.entries() {
-            if !kind.fields.iter().any(|field| field.name == key.name) {
+        for (key, value) in node.entries() {
+            let is_section = has_sections(kind) && matches!(value.value, Value::Table(_) | Value::Array(_));
+            if !is_section && !kind.fields.iter().any(|field| field.name == key.name) {
                 let known = kind.fields.iter().chain(COMMON).map(|field| field.name);
                 let help = document::suggest(&key.name, known, "fields");
                 let message = format!("`{}` is not a field of {}", key.name, kind.name);
@@ -432,6 +433,11 @@ impl Declarer<'_> {
             }
         }
     }
+}
+
+/// Whether a kind also takes sections whose names it checks itself, as `unit` does: its table of fields then ends in `…`.
+pub(crate) fn has_sections(kind: &Kind) -> bool {
+    kind.fields.iter().any(|field| field.name.contains('…'))
 }
 
 /// Where a kind's error has no remedy of its own, the meaning of the field it points at is one.

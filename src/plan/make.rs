@@ -126,6 +126,7 @@ impl Draft {
             host,
             changes: &|id| self.changed.contains(id),
             provided: &|provision| provisions.contains(provision),
+            ignore: &declared.common.ignore,
         };
         match declared.resource.plan(&context) {
             Ok(None) => self.plan.unchanged.push(declared.id.clone()),
@@ -166,9 +167,9 @@ impl Draft {
             self.plan.prune_refused = (!removable.is_empty()).then_some(reason);
             return;
         }
-        let context = Context { host, changes: &|_| false, provided: &|_| false };
         for managed in removable {
             let declared = &managed.declared;
+            let context = Context { host, changes: &|_| false, provided: &|_| false, ignore: &[] };
             match declared.resource.prune(&context) {
                 Ok(None) => self.plan.released.push(declared.id.clone()),
                 Ok(Some(change)) => self.plan.steps.push(Step {

@@ -11,7 +11,6 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::path::{Component, Path, PathBuf};
 
-use crate::error::Code;
 use crate::plan::{Change, PlanError};
 use crate::system::observe::{Needs, Observed, PathState, Present};
 
@@ -49,6 +48,14 @@ macro_rules! kinds {
             pub fn relations(&self, relations: &mut Relations) {
                 match self { $(AnyResource::$variant(resource) => resource.relations(relations),)* }
             }
+            /// What must be observed before this resource can be pruned.
+            pub fn prune_needs(&self, needs: &mut Needs) {
+                match self { $(AnyResource::$variant(resource) => resource.prune_needs(needs),)* }
+            }
+            /// Whether it holds a secret, so that it is never shown even when the author did not say so.
+            pub fn sensitive(&self) -> bool {
+                match self { $(AnyResource::$variant(resource) => resource.sensitive(),)* }
+            }
             /// What has to change on the host.
             ///
             /// # Errors
@@ -68,8 +75,25 @@ macro_rules! kinds {
 }
 
 kinds! {
+    Group = group,
+    User = user,
+    Package = package,
+    Directory = directory,
+    File = file,
     Symlink = symlink,
+    Unit = unit,
+    DropIn = drop_in,
+    Service = service,
+    Command = command,
 }
+
+mod attributes;
+mod bytes;
+pub mod codes;
+mod fields;
+mod sections;
+mod tree;
+mod version;
 
 #[cfg(test)]
 pub(crate) mod testing;
@@ -152,6 +176,16 @@ pub trait Resource: Sized {
     /// Adds what this resource provides and requires, for automatic order.
     fn relations(&self, relations: &mut Relations);
 
+    /// Adds what must be observed before it can be pruned.
+    fn prune_needs(&self, needs: &mut Needs) {
+        self.needs(needs);
+    }
+
+    /// Whether it holds a secret, such as a password hash.
+    fn sensitive(&self) -> bool {
+        false
+    }
+
     /// What has to change; `None` when the host is as declared.
     ///
     /// # Errors
@@ -173,9 +207,26 @@ pub struct Context<'a> {
     pub changes: &'a dyn Fn(&ResourceId) -> bool,
     /// Whether something in this plan provides what the host does not have yet.
     pub provided: &'a dyn Fn(&Provision) -> bool,
+    /// Fields whose drift is left alone: [`Common::ignore`] of this resource.
+    pub ignore: &'a [String],
 }
 
 impl<'a> Context<'a> {
+    /// Whether drift of this field is left alone. What does not exist yet is made as declared all the same.
+    pub fn ignores(&self, field: &str) -> bool {
+        self.ignore.iter().any(|ignored| ignored == field)
+    }
+
+    /// Whether this plan installs a package that the host does not have. Nobody can know before which files, users and units
+    /// it brings, so that what is missing now is given the benefit of the doubt.
+    pub fn packages_arrive(&self) -> bool {
+        self.host.packages.iter().any(|(name, state)| {
+            state.installed.is_none()
+                && state.provided_by.is_empty()
+                && (self.provided)(&Provision::Package(name.clone()))
+        })
+    }
+
     /// What is at a path; `None` when nothing is.
     ///
     /// # Errors
@@ -187,13 +238,13 @@ impl<'a> Context<'a> {
             Some(PathState::Blocked { at, .. }) if (self.provided)(&Provision::Path(at.clone())) => Ok(None),
             Some(PathState::Blocked { at, reason }) => Err(PlanError::new(
                 resource.clone(),
-                Code("E301"),
+                codes::PATH_BLOCKED,
                 format!("{} cannot be reached: {} {reason}", path.display(), at.display()),
                 format!("move {} away, or declare it as a directory with `force = true`", at.display()),
             )),
             Some(PathState::Unreadable(reason)) => Err(PlanError::new(
                 resource.clone(),
-                Code("E302"),
+                codes::PATH_UNREADABLE,
                 format!("{} cannot be read: {reason}", path.display()),
                 "run as root, and check the file system for errors",
             )),
@@ -272,6 +323,18 @@ pub struct Declaration<'a> {
     pub files: &'a dyn RoleFiles,
 }
 
+impl Declaration<'_> {
+    /// An error about one key of the table, or about the table when it has no such key.
+    pub fn error(&self, key: &str, message: impl Into<String>, help: impl Into<String>) -> DeclareError {
+        self.table.get(key).unwrap_or(&self.table).error(message, help)
+    }
+
+    /// An error about the name in the table's head.
+    pub fn name_error(&self, message: impl Into<String>, help: impl Into<String>) -> DeclareError {
+        DeclareError { span: None, message: message.into(), help: help.into() }
+    }
+}
+
 /// Access of a kind to the files of the role that declares it, below the role's folder of the desired-state tree.
 pub trait RoleFiles {
     /// A file's content, not rendered.
@@ -308,6 +371,7 @@ pub struct FolderEntry {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Content {
     /// SHA-256 of the bytes.
+    #[serde(with = "bytes")]
     pub sha256: [u8; 32],
     /// Length in bytes.
     pub size: u64,
@@ -315,11 +379,23 @@ pub struct Content {
     pub origin: ContentOrigin,
 }
 
+impl Content {
+    /// Content that is in the manifest itself.
+    pub fn inline(bytes: Vec<u8>) -> Content {
+        use sha2::Digest;
+        Content {
+            sha256: sha2::Sha256::digest(&bytes).into(),
+            size: bytes.len() as u64,
+            origin: ContentOrigin::Inline(bytes),
+        }
+    }
+}
+
 /// Where the bytes of a [`Content`] are.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum ContentOrigin {
     /// Rendered or written in the manifest.
-    Inline(Vec<u8>),
+    Inline(#[serde(with = "bytes")] Vec<u8>),
     /// An object of the store, by its id in hex.
     Blob(String),
 }

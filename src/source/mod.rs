@@ -8,11 +8,34 @@
 //! **Invariant:** an object that the later stages can read from the [`Store`](store::Store) has been hashed by this process
 //! under its own name.
 
+pub mod fetch;
+
+pub mod store;
+
+pub mod backoff;
+
 pub mod objects;
 
+pub mod error;
+
+mod names;
+
+mod pack;
+
+mod reach;
+
+mod spool;
+
+pub use error::{FetchError, SourceError};
 pub use objects::{Entry, EntryKind, ObjectError, Objects};
 
 use serde::{Deserialize, Serialize};
+
+/// The folder of the spool where packs lie for the root process.
+const MAILBOX: &str = "packs";
+
+/// The file of the spool with the [`Note`].
+const NOTE: &str = "note.json";
 
 /// The tip that the spool offers, whole in the store but proven by nobody. Only [`trust`](crate::trust) makes more of it.
 #[derive(Debug, Clone, PartialEq, Eq)]

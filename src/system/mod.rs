@@ -3,10 +3,24 @@
 //! **Invariant:** only [`exec`] starts a process, always from an argument list, and nothing outside this folder
 //! opens, writes or removes a path of the managed host.
 
-pub mod clock;
-pub mod facts;
-pub mod lock;
 pub mod observe;
+
+pub mod fs;
+
+pub mod accounts;
+
+pub mod exec;
+
+pub mod systemd;
+
+pub mod packages;
+
+pub mod facts;
+
+pub mod clock;
+
+pub mod lock;
+
 pub mod replace;
 
 /// The host's name as the kernel has it.

@@ -1,0 +1,194 @@
+//! The fetcher's side of the spool: a private repository to negotiate with, and the mailbox with hard links to its packs.
+
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use gix::ObjectId;
+use gix::hash::Kind as HashKind;
+
+use super::error::FetchError;
+use super::pack::{self, PackError, chain};
+use super::{MAILBOX, NOTE, Note, reach};
+use crate::config::Limits;
+
+/// The ref of the private repository that remembers the branch.
+pub(super) const BRANCH: &str = "refs/abide/branch";
+
+/// More packs than this are rewritten as one, when a poll has nothing else to do.
+const MOST_PACKS: usize = 16;
+
+/// The spool, held by one fetcher at a time.
+pub(super) struct Spool {
+    path: PathBuf,
+    /// Holds the lock until it is closed.
+    _lock: File,
+}
+
+impl Spool {
+    /// Creates what is missing and takes the lock.
+    pub(super) fn open(path: &Path) -> Result<Spool, FetchError> {
+        let failed = failed(path);
+        std::fs::create_dir_all(path.join(MAILBOX)).map_err(&failed)?;
+        let lock = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(path.join("lock"))
+            .map_err(&failed)?;
+        match rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(Spool { path: path.to_owned(), _lock: lock }),
+            Err(rustix::io::Errno::WOULDBLOCK) => Err(FetchError::Busy { path: path.to_owned() }),
+            Err(error) => Err(failed(error.into())),
+        }
+    }
+
+    /// Where the private repository is.
+    pub(super) fn repository(&self) -> PathBuf {
+        self.path.join("repository")
+    }
+
+    /// Where ssh writes what it has to say.
+    pub(super) fn ssh_log(&self) -> PathBuf {
+        self.path.join("ssh.log")
+    }
+
+    /// The note of the poll before; an empty one when there is none that can be read.
+    pub(super) fn note(&self) -> Note {
+        std::fs::read(self.path.join(NOTE))
+            .ok()
+            .and_then(|bytes| serde_json::from_slice(&bytes).ok())
+            .unwrap_or_default()
+    }
+
+    /// Writes the note as a whole or not at all.
+    pub(super) fn write_note(&self, note: &Note) -> Result<(), FetchError> {
+        let failed = failed(&self.path);
+        let mut file = tempfile::Builder::new()
+            .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))
+            .tempfile_in(&self.path)
+            .map_err(&failed)?;
+        serde_json::to_writer(&mut file, note).map_err(|error| failed(error.into()))?;
+        file.write_all(b"\n").map_err(&failed)?;
+        file.as_file().sync_all().map_err(&failed)?;
+        file.persist(self.path.join(NOTE)).map_err(|error| failed(error.error))?;
+        Ok(())
+    }
+
+    /// Makes the mailbox show exactly the packs of the private repository.
+    pub(super) fn publish(&self) -> Result<(), FetchError> {
+        let mailbox = self.path.join(MAILBOX);
+        let failed = failed(&mailbox);
+        let directory = self.repository().join("objects/pack");
+        let packs = if directory.is_dir() { pack::list(&directory).map_err(&failed)? } else { Vec::new() };
+        let mut names = Vec::new();
+        for pack in packs {
+            let Some(name) = pack.file_name() else { continue };
+            let letter = mailbox.join(name);
+            if !letter.exists() {
+                std::fs::hard_link(&pack, &letter).map_err(&failed)?;
+            }
+            names.push(name.to_owned());
+        }
+        for entry in std::fs::read_dir(&mailbox).map_err(&failed)? {
+            let entry = entry.map_err(&failed)?;
+            if !names.contains(&entry.file_name()) {
+                remove(&entry.path()).map_err(&failed)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Bytes that may still be received. Makes room when little is left.
+    pub(super) fn room(&self, repository: &gix::Repository, limits: &Limits) -> Result<u64, FetchError> {
+        let (_, used) = self.weigh(repository)?;
+        if used <= limits.spool_bytes / 2 {
+            return Ok(limits.spool_bytes - used);
+        }
+        self.compact(repository, limits)?;
+        let (_, used) = self.weigh(repository)?;
+        Ok(limits.spool_bytes.saturating_sub(used))
+    }
+
+    /// Rewrites many packs as one.
+    pub(super) fn tidy(&self, repository: &gix::Repository, limits: &Limits) -> Result<(), FetchError> {
+        let (packs, _) = self.weigh(repository)?;
+        if packs > MOST_PACKS { self.compact(repository, limits) } else { Ok(()) }
+    }
+
+    fn compact(&self, repository: &gix::Repository, limits: &Limits) -> Result<(), FetchError> {
+        let Some(tip) = branch(repository) else { return Ok(()) };
+        let directory = self.repository().join("objects/pack");
+        let broken = |reason: String| FetchError::Spool { path: directory.clone(), reason };
+        let reached = reach::walk(&repository.objects, &[tip], &|_| false, limits.commits)
+            .map_err(|error| broken(format!("{error:?}")))?;
+        let names: Vec<ObjectId> = reached.commits.into_iter().chain(reached.others).collect();
+        match pack::replace_all(&repository.objects, &names, tip.kind(), &directory, limits) {
+            // Too large without deltas: then the packs stay as they are.
+            Ok(_) | Err(PackError::TooMuch { .. }) => Ok(()),
+            Err(PackError::Damaged(reason)) => Err(broken(reason)),
+            Err(PackError::Io(error)) => Err(failed(&directory)(error)),
+        }
+    }
+
+    fn weigh(&self, repository: &gix::Repository) -> Result<(usize, u64), FetchError> {
+        let directory = repository.objects.store_ref().path().join("pack");
+        pack::weigh(&directory).map_err(failed(&directory))
+    }
+}
+
+/// Opens the private repository. One that cannot be opened, has another object format, or has lost its objects, is made anew: it holds nothing that
+/// the next fetch does not bring.
+pub(super) fn open_repository(
+    directory: &Path,
+    hash: Option<HashKind>,
+    options: &gix::open::Options,
+) -> Result<gix::Repository, FetchError> {
+    if directory.join("HEAD").exists()
+        && let Ok(repository) = options.clone().open(directory)
+    {
+        let repository = repository.to_thread_local();
+        let format = hash.is_none_or(|hash| hash == repository.object_hash());
+        let sound = branch(&repository).is_none_or(|tip| repository.has_object(tip));
+        if format && sound {
+            sweep(directory);
+            return Ok(repository);
+        }
+    }
+    remove(directory).map_err(failed(directory))?;
+    let create = gix::create::Options { object_hash: hash, ..Default::default() };
+    let broken = |error: gix::Error| FetchError::Spool { path: directory.to_owned(), reason: chain(&error) };
+    gix::create::into(directory, gix::create::Kind::Bare, create).map_err(broken)?;
+    Ok(options.clone().open(directory).map_err(broken)?.to_thread_local())
+}
+
+/// The commit that the branch was at when it was last fetched.
+pub(super) fn branch(repository: &gix::Repository) -> Option<ObjectId> {
+    Some(repository.try_find_reference(BRANCH).ok()??.try_id()?.detach())
+}
+
+/// Removes what an interrupted fetch left. Failing is harmless.
+fn sweep(repository: &Path) {
+    let Ok(entries) = std::fs::read_dir(repository.join("objects/pack")) else { return };
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        if !name.to_string_lossy().starts_with("pack-") || name.to_string_lossy().ends_with(".keep") {
+            let _ = std::fs::remove_file(entry.path());
+        }
+    }
+}
+
+/// Removes a file or a folder, or nothing.
+fn remove(path: &Path) -> std::io::Result<()> {
+    match std::fs::symlink_metadata(path) {
+        Ok(metadata) if metadata.is_dir() => std::fs::remove_dir_all(path),
+        Ok(_) => std::fs::remove_file(path),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// Makes `E111` of an I/O error at `path`.
+pub(super) fn failed(path: &Path) -> impl Fn(std::io::Error) -> FetchError {
+    move |error| FetchError::Spool { path: path.to_owned(), reason: error.to_string() }
+}
