@@ -319,13 +319,19 @@ impl Declarer<'_> {
                     None
                 }
             },
+            // No short cut on the first failure: every failing string is reported.
             Value::Array(items) => {
-                // Not `all`: every failing string is reported.
-                items.iter_mut().fold(Some(()), |fine, item| self.render(item, source, scope).and(fine))
+                let failed = items
+                    .iter_mut()
+                    .filter_map(|item| self.render(item, source, scope).is_none().then_some(()));
+                (failed.count() == 0).then_some(())
             }
-            Value::Table(entries) => entries
-                .iter_mut()
-                .fold(Some(()), |fine, (_, item)| self.render(item, source, scope).and(fine)),
+            Value::Table(entries) => {
+                let items = entries.iter_mut().map(|(_, item)| item);
+                let failed =
+                    items.filter_map(|item| self.render(item, source, scope).is_none().then_some(()));
+                (failed.count() == 0).then_some(())
+            }
             _ => Some(()),
         }
     }
