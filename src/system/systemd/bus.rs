@@ -47,7 +47,7 @@ impl Bus {
         booted()?;
         match Builder::system().build().await {
             Ok(connection) => Ok((Bus { connection }, true)),
-            Err(bus) => match Builder::system().build().await {
+            Err(bus) => match direct::connect().await {
                 Ok(connection) => Ok((Bus { connection }, false)),
                 Err(source) => Err(SystemdError::Unreachable { bus: bus.to_string(), source }),
             },
