@@ -5,10 +5,12 @@
 pub mod events;
 pub mod fetch;
 pub mod history;
+pub mod init;
 pub mod status;
 pub mod suspend;
 pub mod terminal;
 pub mod trace;
+pub mod verify;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::ffi::OsString;
