@@ -96,31 +96,31 @@ fn the_key_that_git_signs_with_is_taken() {
     let founded = desk.found(None).unwrap();
     assert!(desk.verify(&founded).accepted);
     // Nothing is overwritten.
-    assert_eq!(desk.found(None).unwrap_err().code.0, "E745");
+    assert_eq!(desk.found(None).unwrap_err().code, "E745");
 }
 
 #[test]
 fn what_stands_in_the_way_is_named_and_nothing_stays() {
     let desk = Desk::new();
-    assert_eq!(desk.found(None).unwrap_err().code.0, "E742");
+    assert_eq!(desk.found(None).unwrap_err().code, "E742");
     desk.git(&["config", "gpg.format", "ssh"]);
     let rsa = desk.key("rsa").with_extension("pub");
     desk.git(&["config", "user.signingkey", rsa.to_str().unwrap()]);
-    assert_eq!(desk.found(None).unwrap_err().code.0, "E744");
+    assert_eq!(desk.found(None).unwrap_err().code, "E744");
     desk.git(&["config", "user.signingkey", "/nonexistent/key.pub"]);
-    assert_eq!(desk.found(None).unwrap_err().code.0, "E743");
+    assert_eq!(desk.found(None).unwrap_err().code, "E743");
     // A public key whose private half is gone: the commit fails, and its files go away again.
     let gone = desk.key("ed25519");
     std::fs::remove_file(&gone).unwrap();
     desk.git(&["config", "user.signingkey", gone.with_extension("pub").to_str().unwrap()]);
-    assert_eq!(desk.found(None).unwrap_err().code.0, "E740");
+    assert_eq!(desk.found(None).unwrap_err().code, "E740");
     assert!(!desk.fleet().join("trust.toml").exists());
     desk.git(&["commit", "-q", "--allow-empty", "--no-gpg-sign", "-m", "x"]);
     desk.git(&["checkout", "-q", "--detach"]);
-    assert_eq!(desk.found(None).unwrap_err().code.0, "E747");
+    assert_eq!(desk.found(None).unwrap_err().code, "E747");
     let other = desk.0.path().join("other");
     std::fs::create_dir(&other).unwrap();
     std::fs::write(other.join("file"), "x").unwrap();
     let arguments = init::Arguments { directory: other, new_key: None, principal: None, name: None };
-    assert_eq!(init::found(&arguments).unwrap_err().code.0, "E746");
+    assert_eq!(init::found(&arguments).unwrap_err().code, "E746");
 }
