@@ -46,4 +46,6 @@ pub mod system;
 
 pub mod daemon;
 
+pub mod enroll;
+
 pub mod cli;

@@ -201,7 +201,7 @@ pub fn found(arguments: &Arguments) -> Result<Founded, Problem> {
         (ROLE_FILE, ROLE.to_owned()),
     ];
     let introduction = author.introduce(&files)?;
-    let key = IntroductionKey::Key(key);
+    let key = IntroductionKey::Key(Box::new(key));
     let fingerprint = key.fingerprint();
     let root = RootOfTrust {
         fleet: fleet.clone(),

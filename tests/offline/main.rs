@@ -2,6 +2,8 @@
 
 #![allow(
     clippy::disallowed_methods,
+    clippy::unwrap_used,
+    clippy::expect_used,
     reason = "tests play author and attacker, with programs and files of their own"
 )]
 
