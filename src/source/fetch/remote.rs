@@ -13,7 +13,8 @@ use gix::remote::fetch::{Status, Tags};
 use gix::url::Scheme;
 
 use super::explain::{Witness, explain};
-use super::http::{self, Login};
+use super::http::{self, Login, Setup};
+use super::listing;
 use super::meter::Meter;
 use super::{Fetched, Task};
 use crate::source::error::FetchError;
@@ -34,7 +35,12 @@ fn configuration(task: &Task) -> Vec<String> {
     ]
 }
 
-pub(super) fn fetch(task: &Task, url: &gix::Url, room: u64, stop: &Arc<AtomicBool>) -> Result<Fetched, FetchError> {
+pub(super) fn fetch(
+    task: &Task,
+    url: &gix::Url,
+    room: u64,
+    stop: &Arc<AtomicBool>,
+) -> Result<Fetched, FetchError> {
     let mut options = open_options(task);
     if url.scheme == Scheme::Ssh {
         // ssh appends: what is there is of an earlier poll.
@@ -43,15 +49,23 @@ pub(super) fn fetch(task: &Task, url: &gix::Url, room: u64, stop: &Arc<AtomicBoo
         options = options.config_overrides(configuration(task).into_iter().chain(ssh));
     }
     let login = http::login(task)?;
+    let setup = Arc::new(Setup::read(task, &login)?);
     let mut format = None;
     loop {
         let repository = spool::open_repository(&task.repository, format, &options)?;
-        match exchange(task, &repository, url, &login, room, stop)? {
+        if let Some(tip) = listing::ask(task, url, &login, &setup, repository.object_hash())?
+            && spool::branch(&repository) == Some(tip)
+        {
+            return Ok(Fetched { tip, received: 0 });
+        }
+        match exchange(task, &repository, url, (&login, &setup), room, stop)? {
             Exchange::Done(fetched) => return Ok(fetched),
             // The remote has the other object format: once more with a repository of that.
             Exchange::Format(theirs) if format.is_none() => format = Some(theirs),
             Exchange::Format(theirs) => {
-                return Err(FetchError::Protocol { reason: format!("it changes its object format to {theirs}") });
+                return Err(FetchError::Protocol {
+                    reason: format!("it changes its object format to {theirs}"),
+                });
             }
         }
     }
@@ -66,17 +80,22 @@ fn exchange(
     task: &Task,
     repository: &gix::Repository,
     url: &gix::Url,
-    login: &Login,
+    (login, setup): (&Login, &Arc<Setup>),
     room: u64,
     stop: &Arc<AtomicBool>,
 ) -> Result<Exchange, FetchError> {
     let meter = Meter::new(room, stop);
-    let witness = Witness { ssh_log: (url.scheme == Scheme::Ssh).then_some(&task.ssh_log), timeout: task.source.timeout };
+    let witness = Witness {
+        ssh_log: (url.scheme == Scheme::Ssh).then_some(&task.ssh_log),
+        timeout: task.source.timeout,
+    };
     let failed = |error: gix::Error| explain(&error, &witness);
     let specification = format!("+{}:{BRANCH}", task.source.reference);
     let remote = repository
         .remote_at(url.clone())
-        .and_then(|remote| remote.with_fetch_tags(Tags::None).with_refspecs([specification.as_str()], Direction::Fetch))
+        .and_then(|remote| {
+            remote.with_fetch_tags(Tags::None).with_refspecs([specification.as_str()], Direction::Fetch)
+        })
         .map_err(failed)?;
     let mut connection = remote.connect(Direction::Fetch).map_err(failed)?;
     // Whatever must be said is said with the first request: asking again would be another round trip.
@@ -95,7 +114,7 @@ fn exchange(
     let address = url.to_bstring();
     if let Some(mut options) = repository.transport_options(address.as_bstr(), None).map_err(failed)? {
         if let Some(options) = options.downcast_mut::<transport::Options>() {
-            http::configure(options, task, login)?;
+            setup.configure(options);
         }
         connection.set_transport_options(options);
     }

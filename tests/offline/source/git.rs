@@ -83,7 +83,13 @@ impl World {
     }
 
     pub fn poll_within(&self, source: &Source, limits: &Limits) -> Note {
-        fetch::poll_with(source, limits, &self.spool(), Some(&self.folder.path().join("credentials")), 1_000_000)
+        fetch::poll_with(
+            source,
+            limits,
+            &self.spool(),
+            Some(&self.folder.path().join("credentials")),
+            1_000_000,
+        )
     }
 
     /// Gives the fetcher a credential.

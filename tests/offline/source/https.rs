@@ -48,7 +48,8 @@ fn tls(web: &Arc<Web>, authority: &Authority, clients: bool) -> u16 {
         let mut roots = rustls::RootCertStore::empty();
         roots.add(authority.certificate.der().clone()).unwrap();
         let roots = Arc::new(roots);
-        let verifier = rustls::server::WebPkiClientVerifier::builder_with_provider(roots, provider).build().unwrap();
+        let verifier =
+            rustls::server::WebPkiClientVerifier::builder_with_provider(roots, provider).build().unwrap();
         builder.with_client_cert_verifier(verifier)
     } else {
         builder.with_no_client_auth()
@@ -127,7 +128,11 @@ fn tokens_open_the_door() {
         source.user = user.map(str::to_owned);
         world.credential("token", "s3cret\n");
         good(world.poll(&source));
-        assert_eq!(web.seen().iter().filter(|line| line.starts_with("GET")).count().max(1), 1, "no second try");
+        assert_eq!(
+            web.seen().iter().filter(|line| line.starts_with("GET")).count().max(1),
+            1,
+            "no second try"
+        );
 
         world.credential("token", "wrong");
         let note = world.poll(&source);

@@ -139,7 +139,11 @@ fn a_remote_that_trickles_meets_the_deadline() {
     assert!(started.elapsed() < Duration::from_secs(3), "{:?}", started.elapsed());
     assert_eq!(codes(&note)[1..], ["E108"], "{note:#?}");
     assert!(["E108", "E110"].contains(&codes(&note)[0]), "{note:#?}");
-    assert_eq!((note.failures, note.tip), (0, world.tip()), "one that hangs does not cost the others their turn");
+    assert_eq!(
+        (note.failures, note.tip),
+        (0, world.tip()),
+        "one that hangs does not cost the others their turn"
+    );
 }
 
 #[test]
@@ -164,7 +168,11 @@ fn a_pack_over_the_limit_is_stopped() {
 
 fn walk(folder: &std::path::Path) -> u64 {
     let entries = std::fs::read_dir(folder).unwrap().map(Result::unwrap);
-    entries.map(|entry| if entry.path().is_dir() { walk(&entry.path()) } else { entry.metadata().unwrap().len() }).sum()
+    entries
+        .map(
+            |entry| if entry.path().is_dir() { walk(&entry.path()) } else { entry.metadata().unwrap().len() },
+        )
+        .sum()
 }
 
 #[test]

@@ -37,9 +37,13 @@ pub fn wait_for(port: u16) {
 /// `git daemon` for everything under a folder.
 pub fn git_daemon(root: &Path) -> (Running, u16) {
     let port = free_port();
-    let child = Command::new("git")
-        .args(["daemon", "--listen=127.0.0.1", "--export-all", "--reuseaddr"])
+    // Not through `git`, which would stay between us and the daemon, and not pass on its end.
+    let programs = Command::new("git").arg("--exec-path").output().unwrap().stdout;
+    let programs = PathBuf::from(String::from_utf8(programs).unwrap().trim());
+    let child = Command::new(programs.join("git-daemon"))
+        .args(["--listen=127.0.0.1", "--export-all", "--reuseaddr"])
         .args([format!("--port={port}"), format!("--base-path={}", root.display())])
+        .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
@@ -112,9 +116,17 @@ impl Web {
         let answer = if let Some(to) = &self.redirect {
             format!("HTTP/1.1 302 Found\r\nLocation: {to}{target}\r\nContent-Length: 0\r\n\r\n").into_bytes()
         } else if self.wants.is_some() && header("authorization") != self.wants {
-            b"HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: Basic realm=\"x\"\r\nContent-Length: 0\r\n\r\n".to_vec()
+            b"HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: Basic realm=\"x\"\r\nContent-Length: 0\r\n\r\n"
+                .to_vec()
         } else {
-            self.backend(&lines[0], &target, &body, header("git-protocol"), header("content-type"), header("content-encoding"))
+            self.backend(
+                &lines[0],
+                &target,
+                &body,
+                header("git-protocol"),
+                header("content-type"),
+                header("content-encoding"),
+            )
         };
         self.down.fetch_add(answer.len() as u64, Ordering::Relaxed);
         stream.get_mut().write_all(&answer).ok()?;

@@ -15,11 +15,8 @@ struct Sshd {
 }
 
 fn key(path: &Path) -> String {
-    let status = Command::new("ssh-keygen")
-        .args(["-q", "-t", "ed25519", "-N", "", "-f"])
-        .arg(path)
-        .status()
-        .unwrap();
+    let status =
+        Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(path).status().unwrap();
     assert!(status.success());
     std::fs::read_to_string(path.with_extension("pub")).unwrap()
 }

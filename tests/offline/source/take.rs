@@ -31,6 +31,15 @@ fn kept(world: &World) -> usize {
     std::fs::read_dir(world.store().join("sha1/pack")).map_or(0, Iterator::count)
 }
 
+/// Removes the indexes that `git pack-objects` wrote beside its packs.
+fn only_packs(world: &World) {
+    for entry in std::fs::read_dir(world.spool().join("packs")).unwrap().flatten() {
+        if entry.path().extension().is_none_or(|extension| extension != "pack") {
+            std::fs::remove_file(entry.path()).unwrap();
+        }
+    }
+}
+
 fn offer(world: &World, tip: &str) {
     let note = Note { tip: tip.to_owned(), ..Note::default() };
     std::fs::write(world.spool().join("note.json"), serde_json::to_vec(&note).unwrap()).unwrap();
@@ -70,8 +79,14 @@ fn objects_are_read_strictly() {
         assert_eq!((role.name.as_str(), role.kind), ("web.toml", EntryKind::File));
         assert_eq!(objects.blob(role.id).unwrap(), b"first");
         assert!(matches!(objects.blob(tree), Err(ObjectError::Malformed { .. })));
-        assert!(matches!(objects.commit(ObjectId::null(gix::hash::Kind::Sha1)), Err(ObjectError::Missing { .. })));
-        assert!(matches!(objects.commit(ObjectId::null(gix::hash::Kind::Sha256)), Err(ObjectError::Missing { .. })));
+        assert!(matches!(
+            objects.commit(ObjectId::null(gix::hash::Kind::Sha1)),
+            Err(ObjectError::Missing { .. })
+        ));
+        assert!(matches!(
+            objects.commit(ObjectId::null(gix::hash::Kind::Sha256)),
+            Err(ObjectError::Missing { .. })
+        ));
     }
     let limits = Limits { object_bytes: 4, ..Limits::default() };
     let small = Store::open(&world.store(), &limits).unwrap();
@@ -180,11 +195,7 @@ fn a_tip_with_a_hole_keeps_nothing() {
     let script = format!("git pack-objects -q {} < {}/names", folder.display(), world.root().display());
     let made = Command::new("sh").args(["-c", &script]).current_dir(world.repository()).output().unwrap();
     assert!(made.status.success(), "{made:?}");
-    for entry in std::fs::read_dir(world.spool().join("packs")).unwrap().flatten() {
-        if entry.path().extension().is_none_or(|extension| extension != "pack") {
-            std::fs::remove_file(entry.path()).unwrap();
-        }
-    }
+    only_packs(&world);
     offer(&world, &world.tip());
     assert_eq!(store.take(&world.spool()).unwrap_err().code().0, "E127");
     assert_eq!(kept(&world), before);
@@ -237,11 +248,16 @@ fn deltas_are_taken_within_their_depth() {
     }
     world.fetched();
     std::fs::remove_file(the_pack(&world)).unwrap();
-    let script = format!("git rev-list --objects HEAD | git pack-objects -q --depth=50 {}/packs/pack", world.spool().display());
+    let script = format!(
+        "git rev-list --objects HEAD | git pack-objects -q --depth=50 {}/packs/pack",
+        world.spool().display()
+    );
     let made = Command::new("sh").args(["-c", &script]).current_dir(world.repository()).output().unwrap();
     assert!(made.status.success());
+    only_packs(&world);
     let deep = Limits { delta_depth: 3, ..Limits::default() };
-    let problem = Problem::from(Store::open(&world.store(), &deep).unwrap().take(&world.spool()).unwrap_err());
+    let problem =
+        Problem::from(Store::open(&world.store(), &deep).unwrap().take(&world.spool()).unwrap_err());
     assert!(problem.why[0].contains("chain of deltas"), "{problem}");
     let mut store = store(&world);
     let tip = store.take(&world.spool()).unwrap().unwrap().tip;
@@ -253,7 +269,9 @@ fn a_note_is_read_with_care() {
     let world = World::new();
     world.fetched();
     let note = world.spool().join("note.json");
-    for bytes in [b"{".to_vec(), b"[]".to_vec(), br#"{"tip":"x"}"#.to_vec(), vec![b' '; 2 << 20], vec![0xff; 9]] {
+    for bytes in
+        [b"{".to_vec(), b"[]".to_vec(), br#"{"tip":"x"}"#.to_vec(), vec![b' '; 2 << 20], vec![0xff; 9]]
+    {
         std::fs::write(&note, bytes).unwrap();
         assert_eq!(store(&world).take(&world.spool()).unwrap_err().code().0, "E126");
     }
