@@ -99,7 +99,8 @@ fn ssh_problems_have_their_own_codes() {
     key(&sshd.folder.join("other"));
     let empty = sshd.folder.join("nobody");
     std::fs::write(&empty, "").unwrap();
-    let edits: [(&str, &dyn Fn(&mut Source)); 6] = [
+    type Edit<'a> = (&'a str, &'a dyn Fn(&mut Source));
+    let edits: [Edit; 6] = [
         ("E105", &|source| source.known_hosts = Some(sshd.pin("other.pub"))),
         ("E105", &|source| source.known_hosts = Some(empty.clone())),
         ("E104", &|source| source.ssh_key = Some(sshd.folder.join("other").display().to_string())),
