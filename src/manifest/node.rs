@@ -55,6 +55,18 @@ impl Node {
         Ok(Node { value: from_table(table.into_inner()), span })
     }
 
+    /// Parses a whole TOML document as far as it goes, with everything that is wrong with it.
+    pub fn parse_all(text: &str) -> (Node, Vec<DeclareError>) {
+        let (table, errors) = toml::de::DeTable::parse_recoverable(text);
+        let span = table.span();
+        let errors = errors.into_iter().map(|error| DeclareError {
+            span: error.span(),
+            message: error.message().trim().to_owned(),
+            help: "correct the TOML syntax".into(),
+        });
+        (Node { value: from_table(table.into_inner()), span }, errors.collect())
+    }
+
     /// Reads the node into a type; unknown keys are errors where the type says `deny_unknown_fields`.
     ///
     /// # Errors
@@ -84,10 +96,102 @@ impl Node {
         }
     }
 
+    /// The text, when this is a string.
+    pub fn as_str(&self) -> Option<&str> {
+        match &self.value {
+            Value::String(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// The entries, when this is a table; otherwise none.
+    pub fn entries(&self) -> &[(Key, Node)] {
+        match &self.value {
+            Value::Table(entries) => entries,
+            _ => &[],
+        }
+    }
+
+    /// The word for its type.
+    pub fn type_name(&self) -> &'static str {
+        match &self.value {
+            Value::String(_) => "a string",
+            Value::Integer(_) => "an integer",
+            Value::Float(_) => "a float",
+            Value::Boolean(_) => "a boolean",
+            Value::Datetime(_) => "a date or time",
+            Value::Array(_) => "a list",
+            Value::Table(_) => "a table",
+        }
+    }
+
+    /// Gives the node and everything in it one place: what a template made stands where the template stands.
+    pub fn place_at(&mut self, span: &Range<usize>) {
+        self.span = span.clone();
+        match &mut self.value {
+            Value::Array(items) => items.iter_mut().for_each(|item| item.place_at(span)),
+            Value::Table(entries) => {
+                for (key, node) in entries {
+                    key.span = span.clone();
+                    node.place_at(span);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// The value as TOML in one line.
+    pub fn to_toml(&self) -> String {
+        match &self.value {
+            Value::String(text) => quoted(text),
+            Value::Integer(number) => number.to_string(),
+            Value::Float(number) if number.is_nan() => "nan".to_owned(),
+            Value::Float(number) if number.is_infinite() => {
+                if *number > 0.0 { "inf" } else { "-inf" }.to_owned()
+            }
+            Value::Float(number) => format!("{number:?}"),
+            Value::Boolean(flag) => flag.to_string(),
+            Value::Datetime(text) => text.clone(),
+            Value::Array(items) => {
+                format!("[{}]", items.iter().map(Node::to_toml).collect::<Vec<_>>().join(", "))
+            }
+            Value::Table(entries) if entries.is_empty() => "{}".to_owned(),
+            Value::Table(entries) => {
+                let entry =
+                    |(key, node): &(Key, Node)| format!("{} = {}", key_text(&key.name), node.to_toml());
+                format!("{{ {} }}", entries.iter().map(entry).collect::<Vec<_>>().join(", "))
+            }
+        }
+    }
+
     /// An error about this node.
     pub fn error(&self, message: impl Into<String>, help: impl Into<String>) -> DeclareError {
         DeclareError { span: Some(self.span.clone()), message: message.into(), help: help.into() }
     }
+}
+
+/// A key as TOML has it, quoted where it must be.
+pub fn key_text(key: &str) -> String {
+    let bare = |character: char| character.is_ascii_alphanumeric() || character == '-' || character == '_';
+    if !key.is_empty() && key.chars().all(bare) { key.to_owned() } else { quoted(key) }
+}
+
+/// A basic string of TOML.
+pub fn quoted(text: &str) -> String {
+    let mut quoted = String::with_capacity(text.len() + 2);
+    quoted.push('"');
+    for character in text.chars() {
+        match character {
+            '"' => quoted.push_str("\\\""),
+            '\\' => quoted.push_str("\\\\"),
+            '\n' => quoted.push_str("\\n"),
+            '\t' => quoted.push_str("\\t"),
+            other if other.is_control() => quoted.push_str(&format!("\\u{:04X}", other as u32)),
+            other => quoted.push(other),
+        }
+    }
+    quoted.push('"');
+    quoted
 }
 
 /// The nearest of the known words, when one is near enough to be what was meant.

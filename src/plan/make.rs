@@ -24,6 +24,8 @@ pub struct Scope {
     pub only: BTreeSet<ResourceId>,
     /// What to do about things that left the branch.
     pub prune: Prune,
+    /// Who is still owed word of whose change, from a run that failed or died: for them that resource changes now.
+    pub owed: BTreeSet<(ResourceId, ResourceId)>,
 }
 
 /// What to do about things that left the branch.
@@ -45,7 +47,7 @@ pub fn needs(desired: &[Declared], inventory: &[Managed]) -> Needs {
         declared.resource.needs(&mut needs);
     }
     for managed in departed(desired, inventory) {
-        managed.declared.resource.needs(&mut needs);
+        managed.declared.resource.prune_needs(&mut needs);
     }
     needs
 }
@@ -73,7 +75,7 @@ pub fn make(
             draft.plan.blocked.push(Blocked { resource: declared.id.clone(), because });
             continue;
         }
-        draft.resource(position, declared, host, &provisions);
+        draft.resource(position, declared, host, &provisions, scope);
     }
     draft.prune(desired, inventory, host, scope);
     Ok(draft.plan)
@@ -121,11 +123,16 @@ impl Draft {
         declared: &Declared,
         host: &Observed,
         provisions: &HashSet<Provision>,
+        scope: &Scope,
     ) {
+        let owed = |id: &ResourceId| {
+            !scope.owed.is_empty() && scope.owed.contains(&(declared.id.clone(), id.clone()))
+        };
         let context = Context {
             host,
-            changes: &|id| self.changed.contains(id),
+            changes: &|id| self.changed.contains(id) || owed(id),
             provided: &|provision| provisions.contains(provision),
+            ignore: &declared.common.ignore,
         };
         match declared.resource.plan(&context) {
             Ok(None) => self.plan.unchanged.push(declared.id.clone()),
@@ -138,7 +145,7 @@ impl Draft {
                     change,
                     needs: self.waits.get(&position).into_iter().flatten().copied().collect(),
                     prune: false,
-                    sensitive: declared.common.sensitive,
+                    sensitive: declared.common.sensitive || declared.resource.sensitive(),
                     report_only: declared.common.enforce == Enforce::Warn,
                 });
             }
@@ -166,7 +173,10 @@ impl Draft {
             self.plan.prune_refused = (!removable.is_empty()).then_some(reason);
             return;
         }
-        let context = Context { host, changes: &|_| false, provided: &|_| false };
+        // Where several things leave together, each may ask whether another one does.
+        let leaving: HashSet<&ResourceId> = removable.iter().map(|managed| &managed.declared.id).collect();
+        let context =
+            Context { host, changes: &|id| leaving.contains(id), provided: &|_| false, ignore: &[] };
         for managed in removable {
             let declared = &managed.declared;
             match declared.resource.prune(&context) {
@@ -177,7 +187,7 @@ impl Draft {
                     change,
                     needs: Vec::new(),
                     prune: true,
-                    sensitive: declared.common.sensitive,
+                    sensitive: declared.common.sensitive || declared.resource.sensitive(),
                     report_only: false,
                 }),
                 Err(error) => {

@@ -7,11 +7,12 @@
 //!
 //! **Invariant:** [`Resource::plan`] is a pure function of the declaration and the [`Observed`] host.
 
+#![allow(clippy::result_large_err, reason = "a plan error carries its place, and is not on a hot path")]
+
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::path::{Component, Path, PathBuf};
 
-use crate::error::Code;
 use crate::plan::{Change, PlanError};
 use crate::system::observe::{Needs, Observed, PathState, Present};
 
@@ -49,6 +50,14 @@ macro_rules! kinds {
             pub fn relations(&self, relations: &mut Relations) {
                 match self { $(AnyResource::$variant(resource) => resource.relations(relations),)* }
             }
+            /// What must be observed before this resource can be pruned.
+            pub fn prune_needs(&self, needs: &mut Needs) {
+                match self { $(AnyResource::$variant(resource) => resource.prune_needs(needs),)* }
+            }
+            /// Whether it holds a secret, so that it is never shown even when the author did not say so.
+            pub fn sensitive(&self) -> bool {
+                match self { $(AnyResource::$variant(resource) => resource.sensitive(),)* }
+            }
             /// What has to change on the host.
             ///
             /// # Errors
@@ -68,8 +77,25 @@ macro_rules! kinds {
 }
 
 kinds! {
+    Group = group,
+    User = user,
+    Package = package,
+    Directory = directory,
+    File = file,
     Symlink = symlink,
+    Unit = unit,
+    DropIn = drop_in,
+    Service = service,
+    Command = command,
 }
+
+mod attributes;
+mod bytes;
+pub mod codes;
+mod fields;
+mod sections;
+mod tree;
+mod version;
 
 #[cfg(test)]
 pub(crate) mod testing;
@@ -152,6 +178,16 @@ pub trait Resource: Sized {
     /// Adds what this resource provides and requires, for automatic order.
     fn relations(&self, relations: &mut Relations);
 
+    /// Adds what must be observed before it can be pruned.
+    fn prune_needs(&self, needs: &mut Needs) {
+        self.needs(needs);
+    }
+
+    /// Whether it holds a secret, such as a password hash.
+    fn sensitive(&self) -> bool {
+        false
+    }
+
     /// What has to change; `None` when the host is as declared.
     ///
     /// # Errors
@@ -173,9 +209,26 @@ pub struct Context<'a> {
     pub changes: &'a dyn Fn(&ResourceId) -> bool,
     /// Whether something in this plan provides what the host does not have yet.
     pub provided: &'a dyn Fn(&Provision) -> bool,
+    /// Fields whose drift is left alone: [`Common::ignore`] of this resource.
+    pub ignore: &'a [String],
 }
 
 impl<'a> Context<'a> {
+    /// Whether drift of this field is left alone. What does not exist yet is made as declared all the same.
+    pub fn ignores(&self, field: &str) -> bool {
+        self.ignore.iter().any(|ignored| ignored == field)
+    }
+
+    /// Whether this plan installs a package that the host does not have. Nobody can know before which files, users and units
+    /// it brings, so that what is missing now is given the benefit of the doubt.
+    pub fn packages_arrive(&self) -> bool {
+        self.host.packages.iter().any(|(name, state)| {
+            state.installed.is_none()
+                && state.provided_by.is_empty()
+                && (self.provided)(&Provision::Package(name.clone()))
+        })
+    }
+
     /// What is at a path; `None` when nothing is.
     ///
     /// # Errors
@@ -187,13 +240,13 @@ impl<'a> Context<'a> {
             Some(PathState::Blocked { at, .. }) if (self.provided)(&Provision::Path(at.clone())) => Ok(None),
             Some(PathState::Blocked { at, reason }) => Err(PlanError::new(
                 resource.clone(),
-                Code("E301"),
+                codes::PATH_BLOCKED,
                 format!("{} cannot be reached: {} {reason}", path.display(), at.display()),
                 format!("move {} away, or declare it as a directory with `force = true`", at.display()),
             )),
             Some(PathState::Unreadable(reason)) => Err(PlanError::new(
                 resource.clone(),
-                Code("E302"),
+                codes::PATH_UNREADABLE,
                 format!("{} cannot be read: {reason}", path.display()),
                 "run as root, and check the file system for errors",
             )),
@@ -272,6 +325,18 @@ pub struct Declaration<'a> {
     pub files: &'a dyn RoleFiles,
 }
 
+impl Declaration<'_> {
+    /// An error about one key of the table, or about the table when it has no such key.
+    pub fn error(&self, key: &str, message: impl Into<String>, help: impl Into<String>) -> DeclareError {
+        self.table.get(key).unwrap_or(&self.table).error(message, help)
+    }
+
+    /// An error about the name in the table's head.
+    pub fn name_error(&self, message: impl Into<String>, help: impl Into<String>) -> DeclareError {
+        DeclareError { span: None, message: message.into(), help: help.into() }
+    }
+}
+
 /// Access of a kind to the files of the role that declares it, below the role's folder of the desired-state tree.
 pub trait RoleFiles {
     /// A file's content, not rendered.
@@ -308,6 +373,7 @@ pub struct FolderEntry {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Content {
     /// SHA-256 of the bytes.
+    #[serde(with = "bytes")]
     pub sha256: [u8; 32],
     /// Length in bytes.
     pub size: u64,
@@ -315,11 +381,23 @@ pub struct Content {
     pub origin: ContentOrigin,
 }
 
+impl Content {
+    /// Content that is in the manifest itself.
+    pub fn inline(bytes: Vec<u8>) -> Content {
+        use sha2::Digest;
+        Content {
+            sha256: sha2::Sha256::digest(&bytes).into(),
+            size: bytes.len() as u64,
+            origin: ContentOrigin::Inline(bytes),
+        }
+    }
+}
+
 /// Where the bytes of a [`Content`] are.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum ContentOrigin {
     /// Rendered or written in the manifest.
-    Inline(Vec<u8>),
+    Inline(#[serde(with = "bytes")] Vec<u8>),
     /// An object of the store, by its id in hex.
     Blob(String),
 }
@@ -406,5 +484,149 @@ pub struct Origin {
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}", self.file, self.line)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::testing::MemoryFiles;
+    use super::*;
+    use crate::manifest::node::{Node, Value};
+    use std::collections::BTreeSet;
+
+    /// Declares every table of a role's text.
+    fn role(text: &str, files: &MemoryFiles) -> Vec<(ResourceId, AnyResource)> {
+        let Value::Table(kinds) = Node::parse(text).unwrap().value else { panic!("{text}") };
+        let mut declared = Vec::new();
+        for (word, tables) in kinds {
+            let kind = KINDS.iter().find(|kind| kind.name == word.name).unwrap();
+            let Value::Table(tables) = tables.value else { panic!("{text}") };
+            for (name, table) in tables {
+                if let Value::Table(entries) = &table.value {
+                    for (key, _) in entries {
+                        assert!(kind.fields.iter().any(|field| field.name == key.name), "{}", key.name);
+                    }
+                }
+                let id = ResourceId::new(kind.name, &name.name);
+                let resource = (kind.declare)(Declaration { name: &name.name, table, files });
+                declared.push((id, resource.unwrap_or_else(|error| panic!("{text}: {error:?}"))));
+            }
+        }
+        declared
+    }
+
+    #[test]
+    fn every_example_is_a_complete_role() {
+        for kind in KINDS {
+            let declared = role(kind.example, &MemoryFiles([].into()));
+            assert!(declared.iter().any(|(id, _)| id.kind == kind.name), "{}", kind.name);
+            for (id, resource) in &declared {
+                let mut relations = Relations::default();
+                resource.relations(&mut relations);
+                let known = |watched: &ResourceId| declared.iter().any(|(other, _)| other == watched);
+                assert!(relations.watches.iter().all(known), "{id}: {:?}", relations.watches);
+            }
+        }
+    }
+
+    #[test]
+    fn the_reference_names_exactly_the_fields_that_are_read() {
+        for kind in KINDS {
+            let table = Node::parse("zzzzzzzzzzzzzzzzzzzz = 1").unwrap();
+            let name = match kind.name {
+                "unit" => "x.service",
+                "drop-in" => "x.service/x",
+                "file" | "directory" | "symlink" => "/x",
+                _ => "x",
+            };
+            let declaration = Declaration { name, table, files: &testing::NoFiles };
+            let help = (kind.declare)(declaration).unwrap_err().help;
+            let read: BTreeSet<&str> = help.strip_prefix("known keys: ").unwrap().split(", ").collect();
+            let sections = |name: &&str| !name.starts_with(|letter: char| letter.is_ascii_uppercase());
+            let documented: BTreeSet<&str> =
+                kind.fields.iter().map(|field| field.name).filter(sections).collect();
+            assert_eq!(read, documented, "{}", kind.name);
+        }
+    }
+
+    #[test]
+    fn what_is_declared_survives_the_cache() {
+        for kind in KINDS {
+            for (id, resource) in role(kind.example, &MemoryFiles([].into())) {
+                let bytes = postcard::to_stdvec(&resource).unwrap();
+                assert_eq!(postcard::from_bytes::<AnyResource>(&bytes).unwrap(), resource, "{id}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_fresh_host_is_planned_in_the_order_that_everybody_expects() {
+        let text = r#"
+            [service.app]
+            enabled = true
+            running = true
+            restart-on = ["file:/etc/app/app.conf"]
+            [drop-in."app.service/limits".Service]
+            LimitNOFILE = 1024
+            [file."/etc/app/app.conf"]
+            content = "a = 1"
+            owner = "app"
+            group = "ops"
+            [directory."/etc/app"]
+            group = "ops"
+            [package.app]
+            [user.app]
+            groups = ["ops"]
+            [group.ops]
+            [command.migrate]
+            argv = ["app-migrate"]
+            creates = "/var/lib/app/migrated"
+            user = "app"
+        "#;
+        let declared = role(text, &MemoryFiles([].into())).into_iter().map(|(id, resource)| {
+            let origin = Origin { role: "app".into(), file: "roles/app/role.toml".into(), line: 1 };
+            Declared { id, common: Common::default(), resource, origin }
+        });
+        let mut host = Observed::default();
+        host.packages.insert("app".into(), crate::system::observe::PackageState::default());
+        let declared: Vec<Declared> = declared.collect();
+        let plan = crate::plan::make(&declared, &[], &host, &crate::plan::Scope::default()).unwrap();
+        assert_eq!(plan.problems, []);
+        let steps: Vec<String> = plan.steps.iter().map(|step| step.resource.to_string()).collect();
+        let expected = [
+            "group:ops",
+            "user:app",
+            "package:app",
+            "directory:/etc/app",
+            "file:/etc/app/app.conf",
+            "drop-in:app.service/limits",
+            "service:app",
+            "command:migrate",
+        ];
+        assert_eq!(steps, expected);
+        assert_eq!(plan.steps[6].change.summary, "enabled, started");
+    }
+
+    #[test]
+    fn kinds_are_ranked_in_the_order_of_the_table() {
+        let declared =
+            role("[command.x]\nargv = [\"a\"]\ncreates = \"/a\"\n[group.x]\n", &MemoryFiles([].into()));
+        assert_eq!(declared.iter().map(|(_, resource)| resource.rank()).collect::<Vec<_>>(), [9, 0]);
+        let words: Vec<&str> = KINDS.iter().map(|kind| kind.name).collect();
+        assert_eq!(
+            words,
+            [
+                "group",
+                "user",
+                "package",
+                "directory",
+                "file",
+                "symlink",
+                "unit",
+                "drop-in",
+                "service",
+                "command"
+            ]
+        );
     }
 }

@@ -28,6 +28,7 @@ mod spool;
 
 pub use error::{FetchError, SourceError};
 pub use objects::{Entry, EntryKind, ObjectError, Objects};
+pub use store::read_note;
 
 use serde::{Deserialize, Serialize};
 

@@ -69,7 +69,7 @@ pub struct Finished {
     pub not_created: Vec<ResourceId>,
     /// Notifications that are paid.
     pub paid: Vec<Notification>,
-    /// Resources that did not change after all: nothing is owed because of them.
+    /// Resources that did not change after all: this run owes nothing because of them.
     pub unchanged: Vec<ResourceId>,
 }
 
@@ -113,12 +113,15 @@ impl std::fmt::Display for Notification {
 }
 
 impl State {
-    /// Opens a run.
+    /// Opens a run. It is on disk with its first intents: before them nothing happened that a power cut could make us forget.
     ///
     /// # Errors
     /// The state cannot be written.
     pub fn begin(&mut self, start: &RunStart) -> Result<i64, StateError> {
-        self.transaction(|transaction| history::insert(transaction, start))
+        self.sql(self.connection.pragma_update(None, "synchronous", "NORMAL"))?;
+        let run = self.transaction(|transaction| history::insert(transaction, start));
+        self.sql(self.connection.pragma_update(None, "synchronous", "FULL"))?;
+        run
     }
 
     /// Notes effects that are about to happen and what will be owed because of them.
@@ -151,7 +154,7 @@ impl State {
                     inventory::mark_created(transaction, &intent.resource, now)?;
                 }
             }
-            owed.iter().try_for_each(|owed| owe(transaction, owed))
+            owed.iter().try_for_each(|owed| owe(transaction, run, owed))
         })
     }
 
@@ -174,7 +177,7 @@ impl State {
                 .iter()
                 .try_for_each(|resource| inventory::unmark_created(transaction, resource))?;
             finished.paid.iter().try_for_each(|paid| pay(transaction, paid))?;
-            finished.unchanged.iter().try_for_each(|resource| not_owed(transaction, resource))
+            finished.unchanged.iter().try_for_each(|resource| not_owed(transaction, run, resource))
         })
     }
 
@@ -265,18 +268,18 @@ impl State {
     }
 }
 
-fn owe(transaction: &Transaction<'_>, owed: &Owed) -> rusqlite::Result<()> {
+fn owe(transaction: &Transaction<'_>, run: i64, owed: &Owed) -> rusqlite::Result<()> {
     let (verb, target) = owed.notification.columns();
     transaction
         .prepare_cached(
-            "INSERT OR IGNORE INTO owed (resource, verb, target, reason, since) VALUES (?1, ?2, ?3, ?4, ?5)",
+            "INSERT OR IGNORE INTO owed (resource, verb, target, reason, since, run) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
         )?
-        .execute(params![owed.resource.to_string(), verb, target, owed.reason.to_string(), owed.since])?;
+        .execute(params![owed.resource.to_string(), verb, target, owed.reason.to_string(), owed.since, run])?;
     Ok(())
 }
 
 /// A restart also pays a reload of the same unit.
-fn pay(transaction: &Transaction<'_>, paid: &Notification) -> rusqlite::Result<()> {
+pub(super) fn pay(transaction: &Transaction<'_>, paid: &Notification) -> rusqlite::Result<()> {
     let (verb, target) = paid.columns();
     let mut delete = transaction.prepare_cached("DELETE FROM owed WHERE verb = ?1 AND target = ?2")?;
     delete.execute(params![verb, target])?;
@@ -286,7 +289,10 @@ fn pay(transaction: &Transaction<'_>, paid: &Notification) -> rusqlite::Result<(
     Ok(())
 }
 
-fn not_owed(transaction: &Transaction<'_>, reason: &ResourceId) -> rusqlite::Result<()> {
-    transaction.prepare_cached("DELETE FROM owed WHERE reason = ?1")?.execute([reason.to_string()])?;
+/// What earlier runs owe stays owed.
+fn not_owed(transaction: &Transaction<'_>, run: i64, reason: &ResourceId) -> rusqlite::Result<()> {
+    transaction
+        .prepare_cached("DELETE FROM owed WHERE reason = ?1 AND run = ?2")?
+        .execute(params![reason.to_string(), run])?;
     Ok(())
 }

@@ -13,6 +13,9 @@ pub struct Needs {
     pub paths: BTreeMap<PathBuf, PathNeed>,
     /// Packages by name.
     pub packages: BTreeSet<String>,
+    /// Of those packages, the ones whose versions on offer matter even though they are installed (`latest`, version ranges);
+    /// for a package that is not installed they always do.
+    pub offers: BTreeSet<String>,
     /// Units by full name.
     pub units: BTreeSet<String>,
     /// Users by name.
@@ -133,6 +136,21 @@ pub enum FileType {
     Socket,
     BlockDevice,
     CharacterDevice,
+}
+
+impl FileType {
+    /// What it is, as a message says it: `a symlink`.
+    pub fn words(self) -> &'static str {
+        match self {
+            FileType::File => "a file",
+            FileType::Directory => "a directory",
+            FileType::Symlink => "a symlink",
+            FileType::Fifo => "a named pipe",
+            FileType::Socket => "a socket",
+            FileType::BlockDevice => "a block device",
+            FileType::CharacterDevice => "a character device",
+        }
+    }
 }
 
 /// Extended attributes of a path.

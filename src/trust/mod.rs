@@ -1,7 +1,38 @@
 //! Prove that everybody who changed the branch was allowed to.
 //!
+//! [`judge`] walks the branch along first parents, from the newest commit that this host has accepted to the tip that the
+//! source stage offers, and judges each commit by the policy of the last tree that came into effect. It finds the *newest
+//! good commit*: a bad one stops the walk, but takes nothing away from what lies below it.
+//!
+//! Trust comes before cryptography: bytes are read strictly ([`commit`], [`sshsig`]), then the key is looked up in the
+//! [`policy`], and only a signature of a key that counts is checked.
+//!
 //! **Invariant:** a [`Verified`] exists only for a commit that descends from the introduction and from the high-water mark,
 //! and every commit on the way to it was signed by a principal whom the policy in force allowed to change every path it changes.
+
+pub mod commit;
+mod error;
+mod examine;
+mod file;
+mod glob;
+mod judgement;
+pub mod key;
+mod line;
+mod merge;
+mod paths;
+pub mod policy;
+mod rejection;
+mod root;
+pub mod sshsig;
+mod walk;
+mod wire;
+
+pub use error::TrustError;
+pub use file::FileError;
+pub use judgement::{CommitJudgement, HighWater, Judgement, Need, Pending, Rule, ScopeUse, Verdict};
+pub use rejection::{Reason, Rejection};
+pub use root::{Introduction, IntroductionKey, RootOfTrust};
+pub use walk::judge;
 
 use serde::{Deserialize, Serialize};
 

@@ -1,4 +1,5 @@
-//! Tests that need nothing but this machine: real programs and loopback.
+//! What can be proven without root and without a host: real programs and loopback.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 mod source;
+mod trust;

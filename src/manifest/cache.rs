@@ -1,0 +1,163 @@
+//! The compiled desired state on disk, so that a run on which nothing changed reads one file instead of a repository.
+//!
+//! It is a cache: whatever is wrong with it only means that it is made anew.
+
+use serde::{Deserialize, Serialize};
+use std::path::Path;
+
+use super::{Desired, HostIdentity};
+use crate::system::facts::Facts;
+
+/// What a compiled desired state was made of; another key means that it must be made anew.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CacheKey {
+    /// The commit in hex.
+    pub commit: String,
+    /// [`Facts::digest`](crate::system::facts::Facts::digest).
+    pub facts: String,
+    /// Digest of the settings that rendering depends on: the host's name and labels.
+    pub settings: String,
+    /// The program's version: another one may read a manifest differently.
+    pub version: String,
+}
+
+impl CacheKey {
+    /// The key of this commit on this host, for this version of the program.
+    pub fn new(commit: &str, facts: &Facts, identity: &HostIdentity) -> CacheKey {
+        // Names and labels are strings: their JSON is as good as any other unambiguous form.
+        let settings = serde_json::to_string(&(&identity.name, &identity.labels)).unwrap_or_default();
+        CacheKey {
+            commit: commit.to_owned(),
+            facts: facts.digest(),
+            settings,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+        }
+    }
+
+    /// The key in one line, to be compared with another.
+    pub fn digest(&self) -> String {
+        use sha2::Digest as _;
+        let mut hasher = sha2::Sha256::new();
+        for part in [&self.commit, &self.facts, &self.settings, &self.version] {
+            hasher.update((part.len() as u64).to_le_bytes());
+            hasher.update(part.as_bytes());
+        }
+        hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
+/// What the file begins with. The last byte changes with the form of the file.
+const MAGIC: &[u8; 8] = b"abideDS\x01";
+
+impl Desired {
+    /// Writes the file, durably: whole or not at all, readable by its owner only.
+    ///
+    /// # Errors
+    /// The folder cannot be written.
+    pub fn save(&self, path: &Path, key: &CacheKey) -> std::io::Result<()> {
+        let mut body = postcard::to_stdvec(key).map_err(std::io::Error::other)?;
+        body.extend(postcard::to_stdvec(self).map_err(std::io::Error::other)?);
+        let mut bytes = MAGIC.to_vec();
+        bytes.extend(crc32fast::hash(&body).to_le_bytes());
+        bytes.extend(body);
+        crate::system::replace::replace(path, &bytes, 0o600)
+    }
+
+    /// Reads the file back; `None` when there is none for this key, or it is damaged.
+    pub fn load(path: &Path, key: &CacheKey) -> Option<Desired> {
+        Desired::load_if(path, |known| known == key)
+    }
+
+    /// Reads the file back whatever it was made of: the state that was enforced last.
+    pub fn load_any(path: &Path) -> Option<Desired> {
+        Desired::load_if(path, |_| true)
+    }
+
+    fn load_if(path: &Path, wanted: impl FnOnce(&CacheKey) -> bool) -> Option<Desired> {
+        let bytes = std::fs::read(path).ok()?;
+        let rest = bytes.strip_prefix(MAGIC)?;
+        let (sum, body) = rest.split_first_chunk::<4>()?;
+        if u32::from_le_bytes(*sum) != crc32fast::hash(body) {
+            return None;
+        }
+        let (known, body) = postcard::take_from_bytes::<CacheKey>(body).ok()?;
+        if !wanted(&known) {
+            return None;
+        }
+        postcard::from_bytes(body).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::manifest::{Rendered, render, tree::testing::MemoryTree};
+    use crate::trust::Revision;
+
+    fn key() -> CacheKey {
+        CacheKey { commit: "c".into(), facts: "f".into(), settings: "s".into(), version: "1".into() }
+    }
+
+    fn rendered(count: usize) -> Rendered {
+        let links: String = (0..count)
+            .map(|number| format!("[symlink.\"/etc/many/{number}\"]\ntarget = \"to-{number}\"\n"))
+            .collect();
+        let tree = MemoryTree::of(&[
+            ("fleet.toml", "[fleet]\nname = \"f\"\nschema = 1\n[[assign]]\nroles = [\"many\"]\n"),
+            ("roles/many/role.toml", &links),
+        ]);
+        render(&tree, &HostIdentity::default(), &Default::default()).unwrap()
+    }
+
+    fn desired(count: usize) -> Desired {
+        let revision = Revision {
+            reference: "refs/heads/main".into(),
+            commit: "c".into(),
+            tree: "t".into(),
+            payload: "p".into(),
+            signer: "s".into(),
+            key: "k".into(),
+            time: 0,
+            summary: "m".into(),
+        };
+        Desired { revision, rendered: rendered(count) }
+    }
+
+    #[test]
+    fn what_is_saved_is_loaded() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("desired");
+        let desired = desired(20);
+        desired.save(&path, &key()).unwrap();
+        assert_eq!(Desired::load(&path, &key()), Some(desired));
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+
+    #[test]
+    fn another_key_or_a_flipped_bit_means_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("desired");
+        assert_eq!(Desired::load(&path, &key()), None);
+        desired(3).save(&path, &key()).unwrap();
+        for other in [
+            CacheKey { commit: "x".into(), ..key() },
+            CacheKey { facts: "x".into(), ..key() },
+            CacheKey { settings: "x".into(), ..key() },
+            CacheKey { version: "x".into(), ..key() },
+        ] {
+            assert_eq!(Desired::load(&path, &other), None);
+        }
+        let good = std::fs::read(&path).unwrap();
+        for position in 0..good.len() {
+            let mut bad = good.clone();
+            bad[position] ^= 1;
+            std::fs::write(&path, &bad).unwrap();
+            assert_eq!(Desired::load(&path, &key()), None, "byte {position}");
+        }
+        for length in [0, 5, 11, good.len() - 1] {
+            std::fs::write(&path, &good[..length]).unwrap();
+            assert_eq!(Desired::load(&path, &key()), None);
+        }
+    }
+}

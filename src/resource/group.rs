@@ -1,0 +1,240 @@
+//! `group`: a group of the host's own database.
+
+use serde::{Deserialize, Serialize};
+
+use super::fields::is_account_name;
+use super::{Context, Declaration, DeclareError, Ensure, Field, Provision, Relations, Resource, ResourceId, codes};
+use crate::plan::{Change, Diff, Effect, GroupAction, PlanError};
+use crate::system::observe::{GroupState, Needs};
+
+/// A group.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Group {
+    name: String,
+    ensure: Ensure,
+    gid: Option<u32>,
+    system: bool,
+    change_gid: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+struct Fields {
+    #[serde(default)]
+    ensure: Ensure,
+    gid: Option<u32>,
+    #[serde(default)]
+    system: bool,
+    #[serde(default)]
+    change_gid: bool,
+}
+
+impl Resource for Group {
+    const KIND: &'static str = "group";
+    const SUMMARY: &'static str = "A group of the host's own database. Who is in it is said by `user`.";
+    const EXAMPLE: &'static str = r#"
+[group.deploy]
+gid = 2000
+
+[group.games]
+ensure = "absent"
+"#;
+    const FIELDS: &'static [Field] = &[
+        Field {
+            name: "ensure",
+            kind: "\"present\" or \"absent\"",
+            default: "\"present\"",
+            doc: "Whether the group shall exist.",
+        },
+        Field {
+            name: "gid",
+            kind: "integer",
+            default: "the next free one",
+            doc: "Numeric id.",
+        },
+        Field {
+            name: "system",
+            kind: "boolean",
+            default: "false",
+            doc: "Take the number from the range of system groups. Only looked at when the group is made.",
+        },
+        Field {
+            name: "change-gid",
+            kind: "boolean",
+            default: "false",
+            doc: "Allow that an existing group gets another number. Files that belong to the old number are not changed.",
+        },
+    ];
+
+    fn declare(declaration: Declaration<'_>) -> Result<Group, DeclareError> {
+        let name = account_name(&declaration, "group")?;
+        let fields: Fields = declaration.table.read()?;
+        if fields.ensure == Ensure::Absent && name == "root" {
+            return Err(declaration.error("ensure", "the group root is never removed", "remove this declaration"));
+        }
+        let Fields { ensure, gid, system, change_gid } = fields;
+        Ok(Group { name, ensure, gid, system, change_gid })
+    }
+
+    fn needs(&self, needs: &mut Needs) {
+        needs.groups.insert(self.name.clone());
+    }
+
+    fn relations(&self, relations: &mut Relations) {
+        if self.ensure == Ensure::Present {
+            relations.provides.push(Provision::Group(self.name.clone()));
+        }
+    }
+
+    fn plan(&self, context: &Context<'_>) -> Result<Option<Change>, PlanError> {
+        match (self.ensure, context.host.groups.get(&self.name)) {
+            (Ensure::Absent, None) => Ok(None),
+            (Ensure::Absent, Some(state)) => self.local(state).map(|()| Some(self.removal())),
+            (Ensure::Present, None) => Ok(Some(self.change("created", true, String::new(), self.gid))),
+            (Ensure::Present, Some(state)) => match self.gid.filter(|gid| *gid != state.gid && !context.ignores("gid")) {
+                None => Ok(None),
+                Some(gid) => self.renumbered(state, gid).map(Some),
+            },
+        }
+    }
+
+    fn prune(&self, context: &Context<'_>) -> Result<Option<Change>, PlanError> {
+        let state = context.host.groups.get(&self.name).filter(|state| state.local);
+        Ok(state.filter(|_| self.ensure == Ensure::Present).map(|_| self.removal()))
+    }
+}
+
+/// The name of an account, checked by its grammar.
+///
+/// # Errors
+/// The name does not have it.
+pub(super) fn account_name(declaration: &Declaration<'_>, kind: &str) -> Result<String, DeclareError> {
+    if is_account_name(declaration.name) {
+        return Ok(declaration.name.to_owned());
+    }
+    Err(declaration.name_error(
+        format!("`{}` is not the name of a {kind}", crate::error::escaped(declaration.name)),
+        "a letter or `_`, then letters, digits, `_`, `-` and `.`, at most 32 characters",
+    ))
+}
+
+impl Group {
+    fn id(&self) -> ResourceId {
+        ResourceId::new(Self::KIND, &self.name)
+    }
+
+    fn local(&self, state: &GroupState) -> Result<(), PlanError> {
+        if state.local {
+            return Ok(());
+        }
+        Err(PlanError::new(
+            self.id(),
+            codes::ACCOUNT_NOT_LOCAL,
+            "the group comes from a directory service, so it cannot be changed here",
+            "change it in the directory, or remove this declaration",
+        ))
+    }
+
+    fn renumbered(&self, state: &GroupState, gid: u32) -> Result<Change, PlanError> {
+        self.local(state)?;
+        if !self.change_gid || state.gid == 0 {
+            return Err(PlanError::new(
+                self.id(),
+                codes::ACCOUNT_NUMBER,
+                format!("the group has the number {}, not {gid}; its files would be left behind", state.gid),
+                format!("declare `gid = {}`, or set `change-gid = true` and change the files' group yourself", state.gid),
+            ));
+        }
+        Ok(self.change(&format!("gid {} -> {gid}", state.gid), false, state.gid.to_string(), Some(gid)))
+    }
+
+    fn change(&self, summary: &str, creates: bool, before: String, gid: Option<u32>) -> Change {
+        let after = gid.map_or_else(|| "next free".to_owned(), |gid| gid.to_string());
+        Change {
+            summary: summary.to_owned(),
+            creates,
+            effects: vec![Effect::Group(GroupAction {
+                name: self.name.clone(),
+                absent: false,
+                system: self.system,
+                gid,
+            })],
+            diffs: vec![Diff::Property { name: "gid".into(), before, after }],
+        }
+    }
+
+    fn removal(&self) -> Change {
+        let action = GroupAction { name: self.name.clone(), absent: true, system: self.system, gid: None };
+        Change {
+            summary: "removed".into(),
+            creates: false,
+            effects: vec![Effect::Group(action)],
+            diffs: vec![Diff::Property { name: "ensure".into(), before: "present".into(), after: "absent".into() }],
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::resource::testing::{context, declare, effects, outcome, refuses, relations};
+    use crate::system::observe::Observed;
+
+    fn host(gid: u32, local: bool) -> Observed {
+        let state = GroupState { gid, members: vec![], local };
+        Observed { groups: [("deploy".to_owned(), state)].into(), ..Observed::default() }
+    }
+
+    #[test]
+    fn plans_only_what_differs() {
+        let nothing = Observed::default();
+        for (table, host, expected) in [
+            ("", &nothing, "created"),
+            ("", &host(7, true), "unchanged"),
+            ("gid = 7", &host(7, false), "unchanged"),
+            ("gid = 8", &host(7, true), "E340"),
+            ("gid = 8\nchange-gid = true", &host(7, true), "gid 7 -> 8"),
+            ("gid = 8\nchange-gid = true", &host(7, false), "E341"),
+            ("gid = 8\nchange-gid = true", &host(0, true), "E340"),
+            ("ensure = \"absent\"", &host(7, true), "removed"),
+            ("ensure = \"absent\"", &host(7, false), "E341"),
+            ("ensure = \"absent\"", &nothing, "unchanged"),
+        ] {
+            let group: Group = declare("deploy", table).unwrap();
+            assert_eq!(outcome(&group, &context(host)), expected, "{table}");
+        }
+    }
+
+    #[test]
+    fn drift_of_an_ignored_number_is_left() {
+        let group: Group = declare("deploy", "gid = 8").unwrap();
+        let host = host(7, true);
+        let ignore = ["gid".to_owned()];
+        assert_eq!(outcome(&group, &Context { ignore: &ignore, ..context(&host) }), "unchanged");
+    }
+
+    #[test]
+    fn pruning_removes_only_a_local_group() {
+        let group: Group = declare("deploy", "").unwrap();
+        assert!(group.prune(&context(&host(7, true))).unwrap().is_some());
+        assert!(group.prune(&context(&host(7, false))).unwrap().is_none());
+        assert!(group.prune(&context(&Observed::default())).unwrap().is_none());
+        assert_eq!(effects(&group, &context(&Observed::default())), ["group deploy"]);
+    }
+
+    #[test]
+    fn what_is_no_group_is_refused() {
+        refuses::<Group>("-x", "", "not the name of a group", "");
+        refuses::<Group>("root", "ensure = \"absent\"", "never removed", "\"absent\"");
+        refuses::<Group>("deploy", "gid = -1", "invalid value", "-1");
+        refuses::<Group>("deploy", "gdi = 1", "unknown key `gdi`", "gdi");
+    }
+
+    #[test]
+    fn only_a_present_group_is_provided() {
+        let present: Group = declare("deploy", "").unwrap();
+        assert_eq!(relations(&present).0, [Provision::Group("deploy".into())]);
+        let absent: Group = declare("deploy", "ensure = \"absent\"").unwrap();
+        assert!(relations(&absent).0.is_empty());
+    }
+}

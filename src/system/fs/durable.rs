@@ -1,0 +1,63 @@
+//! Durability for batches.
+
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use super::FsError;
+use super::parent::{LIST, LOOKUP, WayError, open_directory, open_parent};
+use super::stage::{Staged, io};
+
+/// From this many files on one file system, one `syncfs` costs less than an `fsync` each (see `benches/observe.rs`).
+const WORTH_SYNCFS: usize = 24;
+
+/// Makes the content and attributes of all staged files durable.
+///
+/// # Errors
+/// A file cannot be synced: what it holds is not known to be on disk, so that none of them should be put in place.
+pub fn sync_all(staged: &[Staged]) -> Result<(), FsError> {
+    if staged.len() < WORTH_SYNCFS {
+        return staged.iter().try_for_each(|staged| sync_file(staged.path()));
+    }
+    let mut synced = BTreeSet::new();
+    for staged in staged {
+        let path = staged.path();
+        let device = staged.device();
+        if synced.insert(device) {
+            let file = open_file(path)?;
+            rustix::fs::syncfs(&file).map_err(io("sync the file system of", path))?;
+        }
+    }
+    Ok(())
+}
+
+/// Makes the entries of directories durable: renames, creations, removals. One that is gone needs nothing.
+///
+/// # Errors
+/// A directory cannot be opened or synced.
+pub fn sync_directories(directories: &BTreeSet<PathBuf>) -> Result<(), FsError> {
+    for path in directories {
+        let directory = match open_directory(path, LIST) {
+            Ok(directory) => directory,
+            Err(WayError::Missing) => continue,
+            Err(error) => return Err(error.about(path)),
+        };
+        match rustix::fs::fsync(&directory) {
+            // A file system that does not sync directories keeps them in order itself.
+            Ok(()) | Err(Errno::INVAL) => {}
+            Err(errno) => return Err(FsError::from_errno("sync", path, errno)),
+        }
+    }
+    Ok(())
+}
+
+fn sync_file(path: &Path) -> Result<(), FsError> {
+    rustix::fs::fsync(open_file(path)?).map_err(io("sync", path))
+}
+
+fn open_file(path: &Path) -> Result<std::os::fd::OwnedFd, FsError> {
+    let (directory, name) = open_parent(path, LOOKUP)?;
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    rustix::fs::openat(directory, name, flags, Mode::empty()).map_err(io("open", path))
+}

@@ -1,0 +1,113 @@
+//! systemd over D-Bus, with a synchronous face: the state of units, jobs, and programs in units of their own.
+//!
+//! **Invariant:** every job is awaited by its own signal, subscribed to before the call; nothing here polls a job or
+//! starts `systemctl`.
+
+mod bus;
+mod change;
+mod direct;
+mod error;
+mod transient;
+mod units;
+mod watch;
+
+use std::cell::Cell;
+use std::collections::{BTreeMap, BTreeSet};
+
+use self::bus::Bus;
+use crate::system::observe::UnitState;
+
+pub use self::change::{UnitChange, caution};
+pub use self::error::SystemdError;
+pub use self::transient::{Transient, TransientOutput};
+pub use self::watch::{UnitEvent, UnitWatch, watch};
+
+/// A connection to systemd.
+pub struct Systemd {
+    runtime: tokio::runtime::Runtime,
+    bus: Bus,
+    subscribed: Cell<bool>,
+}
+
+impl Systemd {
+    /// Connects: over systemd's own socket where we may (root), else over the system bus.
+    ///
+    /// # Errors
+    /// [`SystemdError::NotBooted`] or [`SystemdError::Unreachable`].
+    pub fn connect() -> Result<Systemd, SystemdError> {
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build().map_err(
+                |error| SystemdError::Unreachable { bus: error.to_string(), source: error.into() },
+            )?;
+        let bus = runtime.block_on(Bus::connect())?;
+        Ok(Systemd { runtime, bus, subscribed: Cell::new(false) })
+    }
+
+    /// The state of units, in one conversation. A unit that does not exist has the load state `not-found`; a name that
+    /// cannot be a unit's, `error`.
+    ///
+    /// # Errors
+    /// The connection broke or systemd does not answer.
+    pub fn units(&self, names: &BTreeSet<String>) -> Result<BTreeMap<String, UnitState>, SystemdError> {
+        self.runtime
+            .block_on(units::observe(&self.bus, names))
+            .map_err(|source| call_error("tell the state of units", source))
+    }
+
+    /// Makes systemd read its unit files again.
+    ///
+    /// # Errors
+    /// systemd refuses or does not answer.
+    pub fn daemon_reload(&self) -> Result<(), SystemdError> {
+        self.runtime.block_on(self.reload())
+    }
+
+    async fn reload(&self) -> Result<(), SystemdError> {
+        let reply = self.bus.manager("Reload", &()).await;
+        reply.map(drop).map_err(|source| call_error("read its unit files again", source))
+    }
+
+    /// Asks for signals, once for a connection.
+    async fn subscribe(&self) -> Result<(), SystemdError> {
+        if !self.subscribed.replace(true) {
+            self.bus.manager("Subscribe", &()).await.map_err(|source| call_error("send signals", source))?;
+        }
+        Ok(())
+    }
+}
+
+/// Observes units on a thread of its own, so that files and packages are read at the same time.
+pub fn observe_in_background(names: Vec<String>) -> PendingUnits {
+    PendingUnits(std::thread::spawn(move || {
+        if names.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        Systemd::connect()?.units(&names.into_iter().collect())
+    }))
+}
+
+/// Units that are being observed.
+pub struct PendingUnits(std::thread::JoinHandle<Result<BTreeMap<String, UnitState>, SystemdError>>);
+
+impl PendingUnits {
+    /// Waits for the answer.
+    ///
+    /// # Errors
+    /// As [`Systemd::connect`] and [`Systemd::units`].
+    pub fn finish(self) -> Result<BTreeMap<String, UnitState>, SystemdError> {
+        match self.0.join() {
+            Ok(answer) => answer,
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+    }
+}
+
+fn call_error(what: impl Into<String>, source: zbus::Error) -> SystemdError {
+    let what = what.into();
+    match &source {
+        zbus::Error::InputOutput(error) if error.kind() == std::io::ErrorKind::TimedOut => {
+            SystemdError::NoAnswer { what, after: bus::PATIENCE }
+        }
+        _ => SystemdError::Call { what, source },
+    }
+}

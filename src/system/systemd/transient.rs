@@ -1,0 +1,497 @@
+//! Programs in units of their own: outside of our sandbox and control group, and living on when we are killed.
+//!
+//! Their output goes to files below `/run/abide/units`, not to pipes, so that it can be read by whoever adopts the unit later and a
+//! broken pipe cannot kill a package transaction.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File, OpenOptions};
+use std::io::{Read, Seek, SeekFrom};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use zbus::{MatchRule, MessageStream, Variant};
+
+use super::bus::{self, PROPERTIES, SERVICE, UNIT, call, manager_call, property_call, unit_path};
+use super::change::error_name;
+use super::units::text;
+use super::{Systemd, SystemdError, call_error};
+
+/// Where the output of running units is kept.
+const OUTPUT: &str = "/run/abide/units";
+
+/// How much of each output stream is kept: the end of it.
+const KEPT: usize = 1 << 20;
+
+/// How often new output is looked for while a program runs.
+const LOOK: Duration = Duration::from_millis(200);
+
+/// How long a unit may take to go away after its program ended.
+const CLEAN_UP: Duration = Duration::from_secs(60);
+
+/// systemd's own exit codes for what failed before the program ran start here (systemd.exec(5), "Process exit codes").
+const SETUP_CODES: std::ops::RangeInclusive<i32> = 200..=245;
+
+/// A program to run in a unit of its own.
+#[derive(Debug, Clone, Default)]
+pub struct Transient {
+    /// Name of the unit without its suffix, such as `abide-packages`. A program that still runs under this name is waited for first.
+    pub name: String,
+    /// One line about it, for `systemctl status`.
+    pub description: String,
+    /// Program and arguments. A program without `/` is looked for in the usual folders.
+    pub argv: Vec<String>,
+    /// Variables added to those that systemd gives to every service.
+    pub environment: BTreeMap<String, String>,
+    /// Working directory.
+    pub directory: Option<PathBuf>,
+    /// User to run as; root when absent.
+    pub user: Option<String>,
+    /// After this time it is ended. Zero: never.
+    pub timeout: Duration,
+    /// What confines it: `read-only`, `no-network`, `no-new-privileges`, `private-tmp`.
+    pub sandbox: Vec<String>,
+    /// What it reads from standard input.
+    pub stdin: Vec<u8>,
+    /// Files bound read-only over others, for this program only: source, destination.
+    pub binds: Vec<(PathBuf, PathBuf)>,
+    /// Programs that systemd runs when the unit ends in whatever way, with full privileges and outside of the binds.
+    pub cleanup: Vec<Vec<String>>,
+}
+
+/// How a program in a unit of its own ended.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TransientOutput {
+    /// Exit code; `None` when a signal ended it.
+    pub code: Option<i32>,
+    /// The signal that ended it.
+    pub signal: Option<i32>,
+    /// It was ended because its time was over.
+    pub timed_out: bool,
+    /// Standard output, at most the last mebibyte.
+    pub stdout: Vec<u8>,
+    /// Standard error, at most the last mebibyte.
+    pub stderr: Vec<u8>,
+}
+
+impl TransientOutput {
+    /// Whether it ended by itself with code 0.
+    pub fn success(&self) -> bool {
+        self.code == Some(0) && !self.timed_out
+    }
+}
+
+impl Systemd {
+    /// Runs a program in a unit of its own to its end, and removes the unit. `progress` gets each line of standard output.
+    ///
+    /// # Errors
+    /// The program cannot be started or systemd does not answer. A program that fails is no error here.
+    pub fn run_transient(
+        &self,
+        transient: &Transient,
+        progress: &mut dyn FnMut(&str),
+    ) -> Result<TransientOutput, SystemdError> {
+        let unit = format!("{}.service", transient.name);
+        if !bus::is_unit_name(&unit) {
+            return Err(SystemdError::BadName { name: unit });
+        }
+        self.adopt(&transient.name, progress)?;
+        let program = find(&transient.argv, &unit)?;
+        let mut captures = Captures::create(&unit)?;
+        self.runtime
+            .block_on(async {
+                self.subscribe().await?;
+                let mut signals = self.signals(&unit).await?;
+                let body = (
+                    unit.as_str(),
+                    "fail",
+                    properties(transient, &program, &unit),
+                    Vec::<(&str, Vec<(&str, Variant<'_>)>)>::new(),
+                );
+                self.bus.manager("StartTransientUnit", &body).await.map_err(|source| {
+                    SystemdError::NotStarted {
+                        unit: unit.clone(),
+                        program: program.clone(),
+                        reason: source.to_string(),
+                    }
+                })?;
+                self.await_end(&unit, &mut signals, &mut captures, progress).await?;
+                let end = self.end(&unit, &program).await;
+                self.remove(&unit, &mut signals).await?;
+                end
+            })
+            .map(|end| captures.into_output(end))
+    }
+
+    /// Waits for a program that an earlier, killed abide started under this name, and removes its unit. `None`: there is none.
+    ///
+    /// # Errors
+    /// As [`Systemd::run_transient`].
+    pub fn adopt(
+        &self,
+        name: &str,
+        progress: &mut dyn FnMut(&str),
+    ) -> Result<Option<TransientOutput>, SystemdError> {
+        let unit = format!("{name}.service");
+        self.runtime.block_on(async {
+            let known = self.bus.manager("GetUnit", &unit).await;
+            match known {
+                Ok(_) => {}
+                Err(error) if error_name(&error).ends_with(".NoSuchUnit") => return Ok(None),
+                Err(source) => return Err(call_error(format!("tell about {unit}"), source)),
+            }
+            if self.status(&unit).await?.load == "not-found" {
+                return Ok(None);
+            }
+            self.subscribe().await?;
+            let mut signals = self.signals(&unit).await?;
+            let mut captures = Captures::open(&unit)?;
+            self.await_end(&unit, &mut signals, &mut captures, progress).await?;
+            let end = self.end(&unit, name).await;
+            self.remove(&unit, &mut signals).await?;
+            end.map(|end| Some(captures.into_output(end)))
+        })
+    }
+
+    async fn signals(&self, unit: &str) -> Result<MessageStream, SystemdError> {
+        let build =
+            || MatchRule::builder().msg_type(zbus::message::Type::Signal).path(unit_path(unit)).build();
+        let rule = build().map_err(|source| call_error("send signals", source))?;
+        MessageStream::for_match_rule(rule, &self.bus.connection, None)
+            .await
+            .map_err(|source| call_error("send signals", source))
+    }
+
+    /// Waits until the program ended, passing on its output meanwhile.
+    async fn await_end(
+        &self,
+        unit: &str,
+        signals: &mut MessageStream,
+        captures: &mut Captures,
+        progress: &mut dyn FnMut(&str),
+    ) -> Result<(), SystemdError> {
+        loop {
+            let status = self.status(unit).await?;
+            captures.drain(progress);
+            if status.ended() {
+                return Ok(());
+            }
+            // A signal tells of the end at once; the clock is for the output.
+            if let Ok(signal) = tokio::time::timeout(LOOK, bus::next(signals)).await {
+                signal.map_err(|source| call_error(format!("tell about {unit}"), source))?;
+            }
+        }
+    }
+
+    async fn status(&self, unit: &str) -> Result<Status, SystemdError> {
+        let path = unit_path(unit);
+        let read = async {
+            let calls = [
+                property_call(&path, UNIT, "LoadState")?,
+                property_call(&path, UNIT, "SubState")?,
+                property_call(&path, UNIT, "Job")?,
+            ];
+            let mut answers = self.bus.all(&calls).await?.into_iter();
+            let mut next = || answers.next().unwrap_or(Err(zbus::Error::InvalidReply));
+            let (load, sub) = (text(&next()?)?, text(&next()?)?);
+            let job = next()?;
+            let body = job.body();
+            let value: Variant<'_> = body.deserialize()?;
+            let (job, _): (u32, zbus::OwnedObjectPath) = value.downcast()?;
+            Ok(Status { load, sub, job })
+        };
+        read.await.map_err(|source| call_error(format!("tell about {unit}"), source))
+    }
+
+    /// How the main process ended.
+    async fn end(&self, unit: &str, program: &str) -> Result<End, SystemdError> {
+        let path = unit_path(unit);
+        let read = async {
+            let calls = [
+                call(&path, PROPERTIES, "GetAll", &SERVICE)?,
+                property_call(&path, UNIT, "ActiveEnterTimestampMonotonic")?,
+            ];
+            let mut answers = self.bus.all(&calls).await?.into_iter();
+            let mut next = || answers.next().unwrap_or(Err(zbus::Error::InvalidReply));
+            let (service, active) = (next()?, next()?);
+            let (service, active) = (service.body(), active.body());
+            let mut service: std::collections::HashMap<&str, Variant<'_>> = service.deserialize()?;
+            let active: Variant<'_> = active.deserialize()?;
+            let mut number =
+                |name: &str| service.remove(name).and_then(|value| i32::try_from(value).ok()).unwrap_or(0);
+            let (kind, status) = (number("ExecMainCode"), number("ExecMainStatus"));
+            let result =
+                service.remove("Result").and_then(|value| String::try_from(value).ok()).unwrap_or_default();
+            Ok(End { kind, status, result, ran: u64::try_from(active).unwrap_or(0) > 0 })
+        };
+        let end: End = read.await.map_err(|source| call_error(format!("tell how {unit} ended"), source))?;
+        if !end.ran && (SETUP_CODES.contains(&end.status) || end.kind == 0) {
+            let reason = setup_failure(end.status, &end.result);
+            return Err(SystemdError::NotStarted {
+                unit: unit.to_owned(),
+                program: program.to_owned(),
+                reason,
+            });
+        }
+        Ok(end)
+    }
+
+    /// Stops what is left of the unit, so that systemd forgets it.
+    async fn remove(&self, unit: &str, signals: &mut MessageStream) -> Result<(), SystemdError> {
+        let gone = async {
+            let calls = [manager_call("StopUnit", &(unit, "replace"))?];
+            // What failed is not active any more, and need not be stopped.
+            let _ = self.bus.all(&calls).await?;
+            while !self.status(unit).await.map_or(true, |status| status.job == 0 && status.gone()) {
+                let _ = tokio::time::timeout(LOOK, bus::next(signals)).await;
+            }
+            let _ = self.bus.all(&[manager_call("ResetFailedUnit", &unit)?]).await?;
+            zbus::Result::Ok(())
+        };
+        match tokio::time::timeout(CLEAN_UP, gone).await {
+            Ok(result) => result.map_err(|source| call_error(format!("remove {unit}"), source)),
+            Err(_) => Err(SystemdError::NoAnswer { what: format!("remove {unit}"), after: CLEAN_UP }),
+        }
+    }
+}
+
+struct Status {
+    load: String,
+    sub: String,
+    job: u32,
+}
+
+impl Status {
+    fn ended(&self) -> bool {
+        self.job == 0 && (self.sub == "exited" || self.gone())
+    }
+
+    fn gone(&self) -> bool {
+        matches!(self.sub.as_str(), "dead" | "failed")
+    }
+}
+
+struct End {
+    /// `CLD_EXITED` (1), `CLD_KILLED` (2) or `CLD_DUMPED` (3), from waitid(2).
+    kind: i32,
+    status: i32,
+    result: String,
+    ran: bool,
+}
+
+fn setup_failure(status: i32, result: &str) -> String {
+    // systemd.exec(5), "Process exit codes".
+    match status {
+        200 => "its working directory does not exist or may not be entered".into(),
+        203 => "it is missing or may not be executed".into(),
+        209 => "its standard output cannot be opened".into(),
+        216 => "its group does not exist".into(),
+        217 => "its user does not exist".into(),
+        226 => "its mount namespace cannot be set up".into(),
+        _ => format!("systemd says `{result}` with status {status}"),
+    }
+}
+
+fn properties<'a>(
+    transient: &'a Transient,
+    program: &'a str,
+    unit: &str,
+) -> Vec<(&'static str, Variant<'a>)> {
+    let start =
+        vec![(program, transient.argv.iter().map(String::as_str).collect::<Vec<_>>(), vec!["no-env-expand"])];
+    let stop: Vec<(&str, Vec<&str>, Vec<&str>)> = transient
+        .cleanup
+        .iter()
+        .filter_map(|argv| {
+            let program = argv.first()?;
+            Some((
+                program.as_str(),
+                argv.iter().map(String::as_str).collect(),
+                vec!["privileged", "ignore-failure", "no-env-expand"],
+            ))
+        })
+        .collect();
+    let environment: Vec<String> =
+        transient.environment.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    let (stdout, stderr) = (path_text(&output_path(unit, "out")), path_text(&output_path(unit, "err")));
+    let mut list = vec![
+        ("Description", Variant::from(transient.description.as_str())),
+        ("Type", Variant::from("exec")),
+        // Keeps the unit after its program ended well, so that its status can be read, now or by an adopter.
+        ("RemainAfterExit", Variant::from(true)),
+        ("ExecStartEx", Variant::from(start)),
+        ("ExecStopPostEx", Variant::from(stop)),
+        ("Environment", Variant::from(environment)),
+        ("StandardOutputFileToAppend", Variant::from(stdout)),
+        ("StandardErrorFileToAppend", Variant::from(stderr)),
+        ("IgnoreSIGPIPE", Variant::from(false)),
+        ("UMask", Variant::from(0o022_u32)),
+        ("TimeoutStopUSec", Variant::from(30_000_000_u64)),
+    ];
+    if !transient.timeout.is_zero() {
+        let micros = u64::try_from(transient.timeout.as_micros()).unwrap_or(u64::MAX);
+        list.push(("RuntimeMaxUSec", Variant::from(micros)));
+    }
+    if transient.stdin.is_empty() {
+        list.push(("StandardInput", Variant::from("null")));
+    } else {
+        list.push(("StandardInputData", Variant::from(transient.stdin.as_slice())));
+    }
+    if let Some(directory) = &transient.directory {
+        list.push(("WorkingDirectory", Variant::from(path_text(directory))));
+    }
+    if let Some(user) = &transient.user {
+        list.push(("User", Variant::from(user.as_str())));
+    }
+    let binds: Vec<(String, String, bool, u64)> = transient
+        .binds
+        .iter()
+        .map(|(source, destination)| (path_text(source), path_text(destination), false, 0))
+        .collect();
+    if !binds.is_empty() {
+        list.push(("BindReadOnlyPaths", Variant::from(binds)));
+    }
+    for word in &transient.sandbox {
+        list.extend(confinement(word));
+    }
+    list
+}
+
+fn confinement(word: &str) -> Vec<(&'static str, Variant<'static>)> {
+    match word {
+        "read-only" => {
+            vec![("ProtectSystem", Variant::from("strict")), ("ProtectHome", Variant::from("read-only"))]
+        }
+        "no-network" => vec![("PrivateNetwork", Variant::from(true))],
+        "no-new-privileges" => vec![("NoNewPrivileges", Variant::from(true))],
+        "private-tmp" => vec![("PrivateTmp", Variant::from(true))],
+        _ => Vec::new(),
+    }
+}
+
+/// The absolute path of a program.
+fn find(argv: &[String], unit: &str) -> Result<String, SystemdError> {
+    const FOLDERS: [&str; 6] =
+        ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
+    let program = argv.first().cloned().unwrap_or_default();
+    if program.starts_with('/') {
+        return Ok(program);
+    }
+    let found =
+        FOLDERS.iter().map(|folder| format!("{folder}/{program}")).find(|path| Path::new(path).is_file());
+    found.filter(|_| !program.is_empty() && !program.contains('/')).ok_or_else(|| SystemdError::NotStarted {
+        unit: unit.to_owned(),
+        reason: format!("there is no such program in {}", FOLDERS.join(", ")),
+        program,
+    })
+}
+
+fn output_path(unit: &str, stream: &str) -> PathBuf {
+    Path::new(OUTPUT).join(format!("{unit}.{stream}"))
+}
+
+fn path_text(path: &Path) -> String {
+    path.to_string_lossy().into_owned()
+}
+
+/// The two output files of a unit.
+struct Captures {
+    stdout: Capture,
+    stderr: Capture,
+}
+
+impl Captures {
+    fn create(unit: &str) -> Result<Captures, SystemdError> {
+        let failed = |path: &Path| {
+            let path = path.to_owned();
+            move |error: std::io::Error| SystemdError::Output {
+                unit: unit.to_owned(),
+                path,
+                reason: error.to_string(),
+            }
+        };
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(OUTPUT)
+            .map_err(failed(Path::new(OUTPUT)))?;
+        for stream in ["out", "err"] {
+            let path = output_path(unit, stream);
+            let _ = fs::remove_file(&path);
+            OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).map_err(failed(&path))?;
+        }
+        Captures::open(unit)
+    }
+
+    fn open(unit: &str) -> Result<Captures, SystemdError> {
+        Ok(Captures { stdout: Capture::open(unit, "out"), stderr: Capture::open(unit, "err") })
+    }
+
+    fn drain(&mut self, progress: &mut dyn FnMut(&str)) {
+        self.stdout.drain(progress);
+        self.stderr.drain(&mut |_| {});
+    }
+
+    fn into_output(mut self, end: End) -> TransientOutput {
+        self.drain(&mut |_| {});
+        let (stdout, stderr) = (self.stdout.close(), self.stderr.close());
+        let exited = end.kind == 1;
+        TransientOutput {
+            code: exited.then_some(end.status),
+            signal: (!exited).then_some(end.status),
+            timed_out: end.result == "timeout",
+            stdout,
+            stderr,
+        }
+    }
+}
+
+/// One output file, read while it is written.
+struct Capture {
+    path: PathBuf,
+    /// `None`: an adopted unit's file is gone, which only loses its output.
+    file: Option<File>,
+    kept: Vec<u8>,
+    /// Where the line that is not complete yet starts in `kept`.
+    line: usize,
+}
+
+impl Capture {
+    fn open(unit: &str, stream: &str) -> Capture {
+        let path = output_path(unit, stream);
+        let file = OpenOptions::new().read(true).write(true).open(&path).ok();
+        Capture { path, file, kept: Vec::new(), line: 0 }
+    }
+
+    fn drain(&mut self, progress: &mut dyn FnMut(&str)) {
+        let Some(file) = &mut self.file else { return };
+        let mut chunk = vec![0; 64 * 1024];
+        while let Ok(length @ 1..) = file.read(&mut chunk) {
+            self.kept.extend_from_slice(&chunk[..length]);
+            while let Some(end) =
+                self.kept[self.line..].iter().position(|byte| *byte == b'\n' || *byte == b'\r')
+            {
+                let line = String::from_utf8_lossy(&self.kept[self.line..self.line + end]);
+                if !line.trim().is_empty() {
+                    progress(&line);
+                }
+                self.line += end + 1;
+            }
+            if self.kept.len() > 2 * KEPT {
+                let cut = self.kept.len() - KEPT;
+                self.kept.drain(..cut);
+                self.line = self.line.saturating_sub(cut);
+            }
+        }
+        // What was read need not stay in memory: the writer appends, so it goes on at the new end.
+        if file.stream_position().is_ok_and(|position| position > 16 * KEPT as u64) && file.set_len(0).is_ok()
+        {
+            let _ = file.seek(SeekFrom::Start(0));
+        }
+    }
+
+    fn close(self) -> Vec<u8> {
+        let _ = fs::remove_file(&self.path);
+        let cut = self.kept.len().saturating_sub(KEPT);
+        self.kept[cut..].to_vec()
+    }
+}

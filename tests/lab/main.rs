@@ -1,0 +1,9 @@
+//! Suites on real hosts: every test boots machines of its own in the lab (`tests/lab/lab`).
+//!
+//! They need root and a Linux machine that can run containers, so they run only where `ABIDE_LAB_TESTS` is set;
+//! `tests/run lab` sets it.
+#![expect(clippy::expect_used, reason = "a test that cannot be set up shall end with its reason")]
+
+mod packages;
+mod self_test;
+mod support;
