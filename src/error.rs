@@ -44,6 +44,21 @@ pub trait Explain: std::error::Error {
     }
 }
 
+impl<E: Explain> Explain for &E {
+    fn code(&self) -> Code {
+        (**self).code()
+    }
+    fn remedy(&self) -> String {
+        (**self).remedy()
+    }
+    fn place(&self) -> Option<String> {
+        (**self).place()
+    }
+    fn excerpt(&self) -> Option<String> {
+        (**self).excerpt()
+    }
+}
+
 /// One explained failure, as every output shows it.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Problem {

@@ -17,6 +17,9 @@
 //!
 //! This library is internal to the `abide` program and not stable for others.
 
+// Unit tests make their own temporary directories and programs.
+#![cfg_attr(test, allow(clippy::disallowed_methods))]
+
 pub mod error;
 
 pub mod config;
@@ -42,5 +45,7 @@ pub mod state;
 pub mod system;
 
 pub mod daemon;
+
+pub mod enroll;
 
 pub mod cli;

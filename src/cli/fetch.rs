@@ -1,33 +1,28 @@
 //! `abide fetch`: one poll of the remotes, as the fetcher's service does it.
 
-use std::io::Write;
-use std::path::Path;
-use std::process::ExitCode;
+use clap::Args;
 
-use crate::config::{Limits, Source};
+use super::{Answer, DIFFERS, Global, OK};
+use crate::converge::Site;
 use crate::error::escaped;
 use crate::source::{self, Note};
+use crate::system::clock;
 
-/// Polls once, and writes the note to `out`, as JSON if asked. The exit code is 0 when a remote answered as it should, whether or not the branch moved, and 1 otherwise.
+/// Polls the remotes once; run by abide-fetch.service, as its user.
+#[derive(Args)]
+#[command(after_help = "Exit code: 0 a remote answered as it should, 1 none did.\n\nExample:\n  systemctl start abide-fetch.service\n  journalctl -u abide-fetch")]
+pub struct Arguments {}
+
+/// Runs the command.
 ///
 /// # Errors
-/// When `out` cannot be written.
-pub fn run(
-    settings: &Source,
-    limits: &Limits,
-    spool: &Path,
-    now: i64,
-    json: bool,
-    out: &mut dyn Write,
-) -> std::io::Result<ExitCode> {
-    let note = source::fetch::poll(settings, limits, spool, now);
-    if json {
-        serde_json::to_writer(&mut *out, &note)?;
-        writeln!(out)?;
-    } else {
-        write!(out, "{}", describe(&note))?;
-    }
-    Ok(ExitCode::from(u8::from(note.failures > 0)))
+/// The host is not enrolled, or the settings are wrong.
+pub fn run(global: &Global, _arguments: &Arguments) -> Answer {
+    let site = Site::load(&global.paths())?;
+    let settings = &site.settings;
+    let note = source::fetch::poll(&settings.source, &settings.limits, &site.paths.spool, clock::now());
+    global.print(&note, || describe(&note));
+    Ok(if note.failures > 0 { DIFFERS } else { OK })
 }
 
 /// The note for people.

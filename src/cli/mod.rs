@@ -2,13 +2,18 @@
 //!
 //! **Invariant:** data goes to standard output, talk to standard error, and the exit code is non-zero whenever a ✗ was printed.
 
+pub mod agent;
+pub mod diff;
+pub mod enroll;
 pub mod events;
 pub mod fetch;
 pub mod history;
 pub mod status;
 pub mod suspend;
+pub mod sync;
 pub mod terminal;
 pub mod trace;
+pub mod tree;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::ffi::OsString;
@@ -95,6 +100,12 @@ pub enum Output {
 #[derive(Subcommand)]
 enum Command {
     Status(status::Arguments),
+    Diff(diff::Arguments),
+    Sync(sync::Arguments),
+    Tree(tree::Arguments),
+    Enroll(enroll::Arguments),
+    Fetch(fetch::Arguments),
+    Agent(agent::Arguments),
     History(history::Arguments),
     Events(events::Arguments),
     Trace(trace::Arguments),
@@ -123,6 +134,30 @@ pub enum CommandError {
     /// E703: nothing was ever applied here.
     #[error("abide has not applied anything on this host yet")]
     NothingManaged,
+    /// E707: nobody said yes.
+    #[error("the host was not enrolled, because nobody said yes")]
+    NotConfirmed,
+    /// E708: there is little space left.
+    #[error("only {mebibytes} MiB are free in {}", path.display())]
+    LittleSpace {
+        /// The folder.
+        path: PathBuf,
+        /// What is left.
+        mebibytes: u64,
+    },
+    /// E709: the clock is wrong.
+    #[error("the clock shows a time before this program was built")]
+    Clock,
+    /// E705: the agent does not run.
+    #[error("the agent is not running")]
+    NoAgent,
+    /// E706: the agent cannot be woken.
+    #[error("the agent cannot be told to poll")]
+    Signal {
+        /// The system's reason.
+        #[source]
+        source: std::io::Error,
+    },
     /// E704: the lock cannot be had.
     #[error("the lock {} cannot be taken", path.display())]
     Lock {
@@ -141,6 +176,11 @@ impl Explain for CommandError {
             CommandError::NoSuchRun { .. } => "E702",
             CommandError::NothingManaged => "E703",
             CommandError::Lock { .. } => "E704",
+            CommandError::NotConfirmed => "E707",
+            CommandError::LittleSpace { .. } => "E708",
+            CommandError::Clock => "E709",
+            CommandError::NoAgent => "E705",
+            CommandError::Signal { .. } => "E706",
         })
     }
 
@@ -151,6 +191,11 @@ impl Explain for CommandError {
             CommandError::NothingManaged => {
                 "enrol the host and let it converge: `abide status` shows how far it is".into()
             }
+            CommandError::NotConfirmed => "answer y, or give --yes".into(),
+            CommandError::LittleSpace { .. } => "make room: state, store and backups need a few hundred megabytes at most".into(),
+            CommandError::Clock => "set the clock: timedatectl; expiry of keys is judged by it".into(),
+            CommandError::NoAgent => "start it: systemctl enable --now abide.service; or run `abide sync` without --wait".into(),
+            CommandError::Signal { .. } => "systemctl reload abide.service".into(),
             CommandError::Lock { .. } => "check who may write the folder".into(),
         }
     }
@@ -180,6 +225,12 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     let global = program.global;
     let answer = match program.command {
         Command::Status(arguments) => status::run(&global, &arguments),
+        Command::Diff(arguments) => diff::run(&global, &arguments),
+        Command::Sync(arguments) => sync::run(&global, &arguments),
+        Command::Tree(arguments) => tree::run(&global, &arguments),
+        Command::Enroll(arguments) => enroll::run(&global, &arguments),
+        Command::Fetch(arguments) => fetch::run(&global, &arguments),
+        Command::Agent(arguments) => agent::run(&global, &arguments),
         Command::History(arguments) => history::run(&global, &arguments),
         Command::Events(arguments) => events::run(&global, &arguments),
         Command::Trace(arguments) => trace::run(&global, &arguments),

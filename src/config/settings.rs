@@ -145,6 +145,8 @@ pub struct Apply {
     pub prune_limit: u8,
     /// Time to wait for the package manager's lock.
     pub package_lock_wait: Span,
+    /// The package index is fetched anew before an installation when it is older than this.
+    pub package_index_age: Span,
     /// Bytes of former file contents to keep.
     pub backup_bytes: u64,
     /// Runs to keep in the history.
@@ -157,6 +159,7 @@ impl Default for Apply {
             prune: true,
             prune_limit: 30,
             package_lock_wait: Span::minutes(15),
+            package_index_age: Span::minutes(24 * 60),
             backup_bytes: 64 << 20,
             history: 1000,
         }

@@ -3,10 +3,10 @@
 //! It is a cache: whatever is wrong with it only means that it is made anew.
 
 use serde::{Deserialize, Serialize};
-use std::io::Write;
 use std::path::Path;
 
-use super::Desired;
+use super::{Desired, HostIdentity};
+use crate::system::facts::Facts;
 
 /// What a compiled desired state was made of; another key means that it must be made anew.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,30 +21,59 @@ pub struct CacheKey {
     pub version: String,
 }
 
+impl CacheKey {
+    /// The key of this commit on this host, for this version of the program.
+    pub fn new(commit: &str, facts: &Facts, identity: &HostIdentity) -> CacheKey {
+        // Names and labels are strings: their JSON is as good as any other unambiguous form.
+        let settings = serde_json::to_string(&(&identity.name, &identity.labels)).unwrap_or_default();
+        CacheKey {
+            commit: commit.to_owned(),
+            facts: facts.digest(),
+            settings,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+        }
+    }
+
+    /// The key in one line, to be compared with another.
+    pub fn digest(&self) -> String {
+        use sha2::Digest as _;
+        let mut hasher = sha2::Sha256::new();
+        for part in [&self.commit, &self.facts, &self.settings, &self.version] {
+            hasher.update((part.len() as u64).to_le_bytes());
+            hasher.update(part.as_bytes());
+        }
+        hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
 /// What the file begins with. The last byte changes with the form of the file.
 const MAGIC: &[u8; 8] = b"abideDS\x01";
 
 impl Desired {
-    /// Writes the file: whole or not at all, readable by its owner only. It is not synced, since the checksum tells what a
-    /// power cut left.
+    /// Writes the file, durably: whole or not at all, readable by its owner only.
     ///
     /// # Errors
     /// The folder cannot be written.
     pub fn save(&self, path: &Path, key: &CacheKey) -> std::io::Result<()> {
         let mut body = postcard::to_stdvec(key).map_err(std::io::Error::other)?;
         body.extend(postcard::to_stdvec(self).map_err(std::io::Error::other)?);
-        let folder = path.parent().unwrap_or(Path::new("."));
-        // Made with mode 0600.
-        let mut file = tempfile::NamedTempFile::new_in(folder)?;
-        file.write_all(MAGIC)?;
-        file.write_all(&crc32fast::hash(&body).to_le_bytes())?;
-        file.write_all(&body)?;
-        file.persist(path).map_err(|error| error.error)?;
-        Ok(())
+        let mut bytes = MAGIC.to_vec();
+        bytes.extend(crc32fast::hash(&body).to_le_bytes());
+        bytes.extend(body);
+        crate::system::replace::replace(path, &bytes, 0o600)
     }
 
     /// Reads the file back; `None` when there is none for this key, or it is damaged.
     pub fn load(path: &Path, key: &CacheKey) -> Option<Desired> {
+        Desired::load_if(path, |known| known == key)
+    }
+
+    /// Reads the file back whatever it was made of: the state that was enforced last.
+    pub fn load_any(path: &Path) -> Option<Desired> {
+        Desired::load_if(path, |_| true)
+    }
+
+    fn load_if(path: &Path, wanted: impl FnOnce(&CacheKey) -> bool) -> Option<Desired> {
         let bytes = std::fs::read(path).ok()?;
         let rest = bytes.strip_prefix(MAGIC)?;
         let (sum, body) = rest.split_first_chunk::<4>()?;
@@ -52,7 +81,7 @@ impl Desired {
             return None;
         }
         let (known, body) = postcard::take_from_bytes::<CacheKey>(body).ok()?;
-        if known != *key {
+        if !wanted(&known) {
             return None;
         }
         postcard::from_bytes(body).ok()
@@ -62,7 +91,7 @@ impl Desired {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::manifest::{HostIdentity, Rendered, render, tree::testing::MemoryTree};
+    use crate::manifest::{Rendered, render, tree::testing::MemoryTree};
     use crate::trust::Revision;
 
     fn key() -> CacheKey {

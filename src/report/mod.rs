@@ -4,6 +4,8 @@
 
 pub mod event;
 pub mod journal;
+mod recorder;
 pub mod status;
 
 pub use event::{Event, EventKind};
+pub use recorder::Recorder;

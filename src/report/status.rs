@@ -48,6 +48,8 @@ pub struct RunStatus {
     pub health: Health,
     /// What is enforced.
     pub revision: Option<Revision>,
+    /// The tip that the fetcher offered, in hex.
+    pub seen: Option<String>,
     /// The newest proven commit, when it is not what is enforced.
     pub verified: Option<Revision>,
     /// Number of resources: all, changed, failed, skipped.

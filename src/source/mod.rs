@@ -27,6 +27,7 @@ mod reach;
 mod spool;
 
 pub use error::{FetchError, SourceError};
+pub use store::read_note;
 pub use objects::{Entry, EntryKind, ObjectError, Objects};
 
 use serde::{Deserialize, Serialize};

@@ -30,6 +30,26 @@ pub enum Cause {
     Boot,
 }
 
+impl Cause {
+    /// Its word on the command line and in the status.
+    pub fn word(self) -> &'static str {
+        match self {
+            Cause::Poll => "poll",
+            Cause::Period => "period",
+            Cause::Drift => "drift",
+            Cause::Operator => "operator",
+            Cause::Boot => "boot",
+        }
+    }
+
+    /// The cause that has this word.
+    pub fn from_word(word: &str) -> Option<Cause> {
+        [Cause::Poll, Cause::Period, Cause::Drift, Cause::Operator, Cause::Boot]
+            .into_iter()
+            .find(|cause| cause.word() == word)
+    }
+}
+
 /// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -82,8 +102,8 @@ pub struct Run {
     pub result: RunResult,
     /// How its resources fared.
     pub counts: Counts,
-    /// What kept the whole run from being done, as [`Problem`] is shown in JSON.
-    pub problem: Option<serde_json::Value>,
+    /// What kept the whole run from being done.
+    pub problem: Option<Problem>,
 }
 
 /// What a run did to one resource.
@@ -101,8 +121,8 @@ pub struct StepRecord {
     pub summary: String,
     /// How it fared.
     pub outcome: StepOutcome,
-    /// Why not, as [`Problem`] is shown in JSON.
-    pub problem: Option<serde_json::Value>,
+    /// Why not.
+    pub problem: Option<Problem>,
     /// What was there before; empty when that is not known.
     pub before: String,
     /// What is there now.

@@ -34,7 +34,8 @@ pub struct Entry {
 }
 
 impl State {
-    /// Notes what is applied now: every declared resource that did not fail. `changed` are those that this run changed. Rows of
+    /// Notes what is applied now: every declared resource that did not fail. Takes the whole desired state: commands that are not in
+    /// it are not owed a run any more. `changed` are those that this run changed. Rows of
     /// resources whose declaration did not change keep the revision that brought it.
     ///
     /// # Errors

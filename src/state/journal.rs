@@ -69,7 +69,7 @@ pub struct Finished {
     pub not_created: Vec<ResourceId>,
     /// Notifications that are paid.
     pub paid: Vec<Notification>,
-    /// Resources that did not change after all: nothing is owed because of them.
+    /// Resources that did not change after all: this run owes nothing because of them.
     pub unchanged: Vec<ResourceId>,
 }
 
@@ -151,7 +151,7 @@ impl State {
                     inventory::mark_created(transaction, &intent.resource, now)?;
                 }
             }
-            owed.iter().try_for_each(|owed| owe(transaction, owed))
+            owed.iter().try_for_each(|owed| owe(transaction, run, owed))
         })
     }
 
@@ -174,7 +174,7 @@ impl State {
                 .iter()
                 .try_for_each(|resource| inventory::unmark_created(transaction, resource))?;
             finished.paid.iter().try_for_each(|paid| pay(transaction, paid))?;
-            finished.unchanged.iter().try_for_each(|resource| not_owed(transaction, resource))
+            finished.unchanged.iter().try_for_each(|resource| not_owed(transaction, run, resource))
         })
     }
 
@@ -265,13 +265,13 @@ impl State {
     }
 }
 
-fn owe(transaction: &Transaction<'_>, owed: &Owed) -> rusqlite::Result<()> {
+fn owe(transaction: &Transaction<'_>, run: i64, owed: &Owed) -> rusqlite::Result<()> {
     let (verb, target) = owed.notification.columns();
     transaction
         .prepare_cached(
-            "INSERT OR IGNORE INTO owed (resource, verb, target, reason, since) VALUES (?1, ?2, ?3, ?4, ?5)",
+            "INSERT OR IGNORE INTO owed (resource, verb, target, reason, since, run) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
         )?
-        .execute(params![owed.resource.to_string(), verb, target, owed.reason.to_string(), owed.since])?;
+        .execute(params![owed.resource.to_string(), verb, target, owed.reason.to_string(), owed.since, run])?;
     Ok(())
 }
 
@@ -286,7 +286,10 @@ fn pay(transaction: &Transaction<'_>, paid: &Notification) -> rusqlite::Result<(
     Ok(())
 }
 
-fn not_owed(transaction: &Transaction<'_>, reason: &ResourceId) -> rusqlite::Result<()> {
-    transaction.prepare_cached("DELETE FROM owed WHERE reason = ?1")?.execute([reason.to_string()])?;
+/// What earlier runs owe stays owed.
+fn not_owed(transaction: &Transaction<'_>, run: i64, reason: &ResourceId) -> rusqlite::Result<()> {
+    transaction
+        .prepare_cached("DELETE FROM owed WHERE reason = ?1 AND run = ?2")?
+        .execute(params![reason.to_string(), run])?;
     Ok(())
 }

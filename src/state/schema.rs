@@ -55,6 +55,6 @@ pub(super) const MIGRATIONS: &[&str] = &["
     -- Notifications that are owed until they are paid.
     CREATE TABLE owed (
         resource TEXT NOT NULL, verb TEXT NOT NULL, target TEXT NOT NULL, reason TEXT NOT NULL, since INTEGER NOT NULL,
-        PRIMARY KEY (verb, target, resource, reason)
+        run INTEGER NOT NULL, PRIMARY KEY (verb, target, resource, reason)
     ) WITHOUT ROWID;
 "];

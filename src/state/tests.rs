@@ -211,8 +211,11 @@ fn what_did_not_change_owes_nothing() {
     let run = state.begin(&start()).unwrap();
     let restart = Notification::Restart("s.service".into());
     state.intend(run, &[], &[owed(restart.clone(), "/a"), owed(restart, "/b")], 7).unwrap();
-    let finished = Finished { unchanged: vec![ResourceId::new("file", "/a")], ..Finished::default() };
-    state.complete(run, &finished).unwrap();
+    let later = state.begin(&start()).unwrap();
+    state.intend(later, &[], &[owed(Notification::Restart("s.service".into()), "/b")], 8).unwrap();
+    let unchanged = |name| Finished { unchanged: vec![ResourceId::new("file", name)], ..Finished::default() };
+    state.complete(run, &unchanged("/a")).unwrap();
+    state.complete(later, &unchanged("/b")).unwrap();
     assert_eq!(
         state.owed().unwrap().iter().map(|owed| owed.reason.name.as_str()).collect::<Vec<_>>(),
         ["/b"]
@@ -300,7 +303,7 @@ fn history_is_bounded_and_tells_of_one_resource() {
         origin: "roles/web/role.toml:3".into(),
         summary: "created".into(),
         outcome: crate::apply::StepOutcome::Skipped { because: ResourceId::new("user", "web") },
-        problem: Some(serde_json::to_value(&problem).unwrap()),
+        problem: Some(problem.clone()),
         before: "absent".into(),
         after: String::new(),
         took: 4,

@@ -48,6 +48,11 @@ mod tests {
     }
 }
 
+/// The wall clock, for ages of files.
+pub fn system_time() -> std::time::SystemTime {
+    std::time::SystemTime::now()
+}
+
 /// Waits.
 pub fn wait(duration: Duration) {
     std::thread::sleep(duration);

@@ -135,6 +135,11 @@ impl Explain for FactsError {
     }
 }
 
+/// The host's lasting identity, from `/etc/machine-id`; empty when there is none.
+pub fn machine_id() -> String {
+    std::fs::read_to_string("/etc/machine-id").unwrap_or_default().trim().to_owned()
+}
+
 impl Facts {
     /// Looks at this host; `folder` holds the operator's own facts (`/etc/abide/facts.d`) and may be missing.
     ///

@@ -5,6 +5,10 @@
 
 pub mod observe;
 
+mod host;
+
+pub use host::{Host, SystemError, parents};
+
 pub mod fs;
 
 pub mod accounts;
@@ -31,4 +35,30 @@ pub fn host_name() -> String {
 /// Whether a process with this id runs.
 pub fn process_exists(pid: u32) -> bool {
     pid != 0 && std::path::Path::new("/proc").join(pid.to_string()).exists()
+}
+
+/// Asks a service to read its settings again, as `systemctl reload` does.
+///
+/// # Errors
+/// The process is gone, or belongs to somebody else.
+pub fn signal_reload(pid: u32) -> std::io::Result<()> {
+    let pid = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw);
+    let pid = pid.ok_or_else(|| std::io::Error::from(std::io::ErrorKind::InvalidInput))?;
+    Ok(rustix::process::kill_process(pid, rustix::process::Signal::HUP)?)
+}
+
+/// Bytes that are free for root's files on the file system of a path.
+///
+/// # Errors
+/// The path does not exist.
+pub fn free_bytes(path: &std::path::Path) -> std::io::Result<u64> {
+    let stat = rustix::fs::statvfs(path)?;
+    Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+}
+
+/// Whether the clock shows a time at which this program could run: not before it was built.
+pub fn clock_is_plausible() -> bool {
+    /// 2026-01-01, before the first release.
+    const EARLIEST: i64 = 1_767_225_600;
+    clock::now() >= EARLIEST
 }

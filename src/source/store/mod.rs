@@ -8,6 +8,7 @@ mod shelf;
 mod take;
 
 pub use repository::Repository;
+pub use take::read_note;
 
 use std::path::{Path, PathBuf};
 

@@ -210,6 +210,14 @@ impl Letter {
     }
 }
 
+/// What the fetcher said last, read as carefully as its packs; `None` before the first poll.
+///
+/// # Errors
+/// The spool cannot be opened, or the note is not one.
+pub fn read_note(spool: &Path) -> Result<Option<Note>, SourceError> {
+    Spool::open(spool)?.note()
+}
+
 /// The spool as the root process sees it.
 struct Spool {
     path: PathBuf,
@@ -230,8 +238,8 @@ impl Spool {
         SourceError::Spool { path: self.path.join(name), source: error.into() }
     }
 
-    /// The tip that the note offers; none before the first good poll.
-    fn tip(&self) -> Result<Option<ObjectId>, SourceError> {
+    /// The note; none before the first poll.
+    fn note(&self) -> Result<Option<Note>, SourceError> {
         let wrong = |reason: String| SourceError::Note { reason };
         let file = match rustix::fs::openat(&self.folder, NOTE, LOOK, Mode::empty()) {
             Ok(file) => File::from(file),
@@ -252,10 +260,16 @@ impl Spool {
         }
         let note: Note =
             serde_json::from_slice(&bytes).map_err(|error| wrong(crate::error::escaped(&error.to_string())))?;
-        if note.tip.is_empty() {
-            return Ok(None);
+        if !note.tip.is_empty() && ObjectId::from_hex(note.tip.as_bytes()).is_err() {
+            return Err(wrong("its tip is no object name".into()));
         }
-        ObjectId::from_hex(note.tip.as_bytes()).map(Some).map_err(|_| wrong("its tip is no object name".into()))
+        Ok(Some(note))
+    }
+
+    /// The tip that the note offers; none before the first good poll.
+    fn tip(&self) -> Result<Option<ObjectId>, SourceError> {
+        let note = self.note()?;
+        Ok(note.and_then(|note| ObjectId::from_hex(note.tip.as_bytes()).ok()))
     }
 
     /// What looks like a pack in the mailbox, newest first: most often that one is enough.

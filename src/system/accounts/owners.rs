@@ -31,6 +31,23 @@ impl Owners {
         }
     }
 
+    /// The numbers of a user and its primary group; `None` for a user that the host does not have.
+    pub fn login(&self, user: &Principal) -> Option<(u32, u32)> {
+        let by_number = |id: u32| self.database.users.values().find(|user| user.uid == id);
+        let local = match user {
+            Principal::Name(name) => self.database.users.get(name),
+            Principal::Id(id) => by_number(*id),
+        };
+        if let Some(user) = local {
+            return Some((user.uid, user.gid));
+        }
+        let elsewhere = match user {
+            Principal::Name(name) => User::from_name(name),
+            Principal::Id(id) => User::from_uid(Uid::from_raw(*id)),
+        };
+        elsewhere.ok().flatten().map(|user| (user.uid.as_raw(), user.gid.as_raw()))
+    }
+
     /// The number of a group; `None` for a name that the host does not have.
     pub fn gid(&self, group: &Principal) -> Option<u32> {
         match group {

@@ -190,10 +190,10 @@ impl<'a> Pass<'a> {
         last: bool,
     ) -> Result<Option<[u8; 32]>, Errno> {
         let expected = identity(status);
-        if self.rehash == Rehash::Never {
-            if let Some(sha256) = self.known.find(&expected, &mut self.findings) {
-                return Ok(Some(sha256));
-            }
+        if self.rehash == Rehash::Never
+            && let Some(sha256) = self.known.find(&expected, &mut self.findings)
+        {
+            return Ok(Some(sha256));
         }
         let file = self.open(directory, name)?;
         let (sha256, length) = self.digest(&file)?;

@@ -7,12 +7,13 @@ use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
+use super::lock::{await_lock, lock_holder};
 use super::{
     Batch, LOCK_PATIENCE, PackageError, PackageManager, Planned, Simulation, bare, batches, compare_dpkg,
     dpkg, guard, reason, run_in_unit,
 };
 use crate::plan::{Conffiles, PackageAction, PackageOperation};
-use crate::system::exec::{self, Program};
+use crate::system::exec;
 use crate::system::observe::PackageState;
 use crate::system::systemd::{Transient, TransientOutput};
 
@@ -28,9 +29,6 @@ const POLICY: &str = "/usr/sbin/policy-rc.d";
 const OUR_POLICY: &str = "/var/lib/abide/policy-rc.d";
 /// How long a query of the local index may take.
 const QUERY: Duration = Duration::from_secs(120);
-
-/// Bytes of a read-only query's answer that are looked at; a policy or simulation of a thousand packages has less.
-const MOST_OUTPUT: usize = 16 << 20;
 
 /// Refuses everything but the stop of services whose packages are being removed.
 const POLICY_SCRIPT: &str = "#!/bin/sh
@@ -532,50 +530,17 @@ fn mark(actions: &[PackageAction], operation: PackageOperation) -> Result<(), Pa
 }
 
 fn query(argv: &[String]) -> Result<exec::Output, PackageError> {
-    let program = Program {
+    let failed = |error: exec::ExecError| PackageError::Program {
+        program: argv[0].clone(),
+        reason: error.to_string(),
+    };
+    let program = exec::Program {
         environment: environment(Conffiles::Keep),
         timeout: QUERY,
-        limit: MOST_OUTPUT,
-        ..Program::new(argv.iter().cloned())
+        limit: 64 << 20,
+        ..exec::Program::new(argv.iter().cloned())
     };
-    exec::run(&program)
-        .map_err(|error| PackageError::Program { program: argv[0].clone(), reason: error.to_string() })
-}
-
-/// Waits until nobody holds a lock file.
-fn await_lock(path: &str, deadline: Instant, progress: &mut dyn FnMut(&str)) -> Result<(), PackageError> {
-    let mut told = false;
-    while let Some(holder) = lock_holder(path) {
-        if Instant::now() >= deadline {
-            return Err(PackageError::Locked { holder, minutes: LOCK_PATIENCE.as_secs() / 60 });
-        }
-        if !told {
-            progress(&format!("the package database is locked by {holder}: waiting"));
-            told = true;
-        }
-        std::thread::sleep(Duration::from_millis(250));
-    }
-    Ok(())
-}
-
-/// Who holds a lock file of apt or dpkg (they use fcntl(2) locks); `None`: nobody.
-fn lock_holder(path: &str) -> Option<String> {
-    use nix::fcntl::{FcntlArg, fcntl};
-    use nix::libc;
-    let file = fs::OpenOptions::new().read(true).write(true).open(path).ok()?;
-    let mut lock = libc::flock {
-        l_type: i16::try_from(libc::F_WRLCK).ok()?,
-        l_whence: i16::try_from(libc::SEEK_SET).ok()?,
-        l_start: 0,
-        l_len: 0,
-        l_pid: 0,
-    };
-    fcntl(&file, FcntlArg::F_GETLK(&mut lock)).ok()?;
-    if i32::from(lock.l_type) == libc::F_UNLCK {
-        return None;
-    }
-    let name = fs::read_to_string(format!("/proc/{}/comm", lock.l_pid)).unwrap_or_default();
-    Some(format!("process {} ({})", lock.l_pid, crate::error::escaped(name.trim())))
+    exec::run(&program).map_err(failed)
 }
 
 #[cfg(test)]

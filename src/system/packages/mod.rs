@@ -4,13 +4,16 @@
 //! simulated before it runs.
 
 mod apt;
+mod dnf;
 mod dpkg;
 mod error;
+mod lock;
+mod rpmdb;
 mod version;
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use crate::plan::{Conffiles, PackageAction, PackageOperation};
@@ -18,6 +21,7 @@ use crate::system::observe::PackageState;
 use crate::system::systemd::{Systemd, Transient, TransientOutput};
 
 pub use self::apt::Apt;
+pub use self::dnf::Dnf;
 pub use self::error::PackageError;
 pub use self::version::{compare_dpkg, compare_rpm};
 
@@ -116,13 +120,19 @@ pub trait PackageManager: Send {
     fn compare(&self, left: &str, right: &str) -> Ordering;
 }
 
-/// The host's package manager: apt where dpkg's database and `apt-get` are, else dnf where rpm's database and `dnf` are.
+/// Files that change when packages do, to be watched. Those of package managers that the host does not have do not exist.
+pub fn databases() -> [PathBuf; 2] {
+    ["/var/lib/dpkg/status", "/var/lib/rpm/rpmdb.sqlite"].map(PathBuf::from)
+}
+
+/// The host's package manager: the one that its own database says is installed. A tool of the other family, which some hosts have, is
+/// not in a database of its own.
 pub fn detect() -> Option<Box<dyn PackageManager>> {
-    if Path::new("/var/lib/dpkg/status").is_file() && Path::new("/usr/bin/apt-get").exists() {
-        // Hosts of the rpm family may have dpkg as a tool; then nothing is installed by it.
-        return Some(Box::new(Apt));
+    if let Some(dnf) = Dnf::find() {
+        return Some(Box::new(dnf));
     }
-    None
+    let apt = Apt.observe(&BTreeSet::from(["apt".to_owned()])).ok()?;
+    apt.values().any(|state| state.installed.is_some()).then(|| Box::new(Apt) as Box<dyn PackageManager>)
 }
 
 /// Looks up what archives offer for the packages of `wanted` (name and, where one is asked for, exact version), and refreshes the index

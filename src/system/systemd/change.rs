@@ -10,7 +10,6 @@ use super::bus::{self, Bus, MANAGER, UNIT, manager_call, property_call, unit_pat
 use super::units::text;
 use super::{Systemd, SystemdError, call_error};
 use crate::plan::UnitAction;
-use crate::system::exec::{self, Program};
 
 /// Signals of finished jobs that may wait to be read; only jobs of others can be among them.
 const QUEUED_SIGNALS: usize = 4096;
@@ -368,8 +367,13 @@ pub(super) fn error_name(error: &zbus::Error) -> String {
 
 /// The last lines that a unit left in the journal; none when it cannot be read, for this only adds to an error.
 fn journal(unit: &str) -> Vec<String> {
-    let argv = ["journalctl", "--quiet", "--no-pager", "--lines=10", "--output=cat", "--unit", unit];
-    match exec::run(&Program { timeout: Duration::from_secs(10), ..Program::new(argv) }) {
+    let argv = ["journalctl", "--quiet", "--no-pager", "--lines=10", "--output=cat", "--unit", unit]
+        .map(String::from);
+    let program = crate::system::exec::Program {
+        timeout: Duration::from_secs(10),
+        ..crate::system::exec::Program::new(argv)
+    };
+    match crate::system::exec::run(&program) {
         Ok(output) => String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect(),
         Err(_) => Vec::new(),
     }

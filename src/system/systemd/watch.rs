@@ -43,6 +43,11 @@ pub async fn watch(units: BTreeSet<String>) -> Result<UnitWatch, SystemdError> {
 }
 
 impl UnitWatch {
+    /// The units it listens to.
+    pub fn units(&self) -> &BTreeSet<String> {
+        &self.units
+    }
+
     /// Waits for the next event. Dropping the future loses nothing.
     ///
     /// # Errors

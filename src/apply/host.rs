@@ -1,0 +1,395 @@
+//! The real host behind apply: a thin layer over [`system`](crate::system).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use super::{Effector, UnitChange};
+use crate::error::{Code, Explain, Problem, escaped};
+use crate::plan::{Attributes, GroupAction, PackageAction, PackageOperation, Run, UserAction, WriteFile};
+use crate::system::accounts::{self, Owners};
+use crate::system::fs::{self, Backups, FsError};
+use crate::system::observe::{PackageState, PathNeed, PathState};
+use crate::system::packages::{self, PackageError, PackageManager};
+use crate::system::systemd::{self, Systemd, Transient, TransientOutput};
+use crate::system::{clock, fs::Staged};
+
+/// Unit in which commands run, without its suffix.
+const COMMAND_UNIT: &str = "abide-command";
+
+/// Unit in which programs judge staged files, without its suffix.
+const VALIDATE_UNIT: &str = "abide-validate";
+
+/// How long a program may judge a staged file.
+const VALIDATE_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Lines of a program's output that are kept to explain its failure.
+const KEPT_LINES: usize = 10;
+
+/// This host. Connections are opened when they are needed first.
+pub struct LocalHost {
+    owners: Owners,
+    backups: PathBuf,
+    backup_limit: u64,
+    store: Option<Backups>,
+    systemd: Option<Systemd>,
+    packages: Option<Box<dyn PackageManager>>,
+    start: Instant,
+}
+
+/// What went wrong here and not below.
+#[derive(Debug, thiserror::Error)]
+enum HostError {
+    /// A command failed (E402).
+    #[error("{program} {end}")]
+    Command { program: String, end: String },
+    /// A validator refused a file (E403).
+    #[error("{program} refuses the new content of {path}: it {end}")]
+    Refused { program: String, path: PathBuf, end: String },
+    /// There is no known package manager (E404).
+    #[error("this host has no package manager that abide knows")]
+    NoPackageManager,
+    /// The backup store cannot be made (E405).
+    #[error("the backup store {path} cannot be made")]
+    Backup { path: PathBuf, source: std::io::Error },
+}
+
+impl Explain for HostError {
+    fn code(&self) -> Code {
+        Code(match self {
+            HostError::Command { .. } => "E402",
+            HostError::Refused { .. } => "E403",
+            HostError::NoPackageManager => "E404",
+            HostError::Backup { .. } => "E405",
+        })
+    }
+
+    fn remedy(&self) -> String {
+        match self {
+            HostError::Command { .. } => {
+                "correct the command or what it complains about; the next run tries again"
+            }
+            HostError::Refused { .. } => "correct the content; the file on the host is unchanged",
+            HostError::NoPackageManager => "install apt or dnf, or take packages off this host's roles",
+            HostError::Backup { .. } => "check the state folder and the free space of its file system",
+        }
+        .into()
+    }
+}
+
+impl LocalHost {
+    /// The host, with the folder for former contents of files and how many bytes it may hold.
+    pub fn new(backups: &Path, backup_limit: u64) -> LocalHost {
+        LocalHost {
+            owners: Owners::load(),
+            backups: backups.to_owned(),
+            backup_limit,
+            store: None,
+            systemd: None,
+            packages: None,
+            start: clock::instant(),
+        }
+    }
+
+    fn systemd(&mut self) -> Result<&Systemd, Problem> {
+        let systemd = match self.systemd.take() {
+            Some(systemd) => systemd,
+            None => Systemd::connect()?,
+        };
+        Ok(self.systemd.insert(systemd))
+    }
+
+    fn packages(&mut self) -> Result<&dyn PackageManager, Problem> {
+        let manager = match self.packages.take() {
+            Some(manager) => manager,
+            None => packages::detect().ok_or(HostError::NoPackageManager)?,
+        };
+        Ok(&**self.packages.insert(manager))
+    }
+
+    fn transient(&mut self, transient: &Transient) -> Result<TransientOutput, Problem> {
+        Ok(self.systemd()?.run_transient(transient, &mut |_| {})?)
+    }
+}
+
+impl Effector for LocalHost {
+    type Staged = Staged;
+
+    fn now(&self) -> i64 {
+        clock::now()
+    }
+
+    fn clock(&self) -> Duration {
+        self.start.elapsed()
+    }
+
+    fn fingerprint(&mut self, path: &Path, content: bool) -> String {
+        match fs::look(path, PathNeed { content, extended: false }) {
+            PathState::Absent => "absent".into(),
+            PathState::Blocked { at, reason } => format!("blocked by {} {reason}", at.display()),
+            PathState::Unreadable(reason) => format!("unreadable: {reason}"),
+            PathState::Present(present) => {
+                let kind = format!("{:?}", present.file_type).to_lowercase();
+                let mut text = format!("{kind} {:04o} {}:{}", present.mode, present.uid, present.gid);
+                if let Some(target) = &present.target {
+                    let _ = write!(text, " -> {}", target.display());
+                }
+                if let Some(sha256) = &present.sha256 {
+                    let _ = write!(text, " {} bytes sha256:", present.size);
+                    sha256.iter().take(8).for_each(|byte| {
+                        let _ = write!(text, "{byte:02x}");
+                    });
+                }
+                text
+            }
+        }
+    }
+
+    fn stage(&mut self, file: &WriteFile, bytes: &[u8]) -> Result<Staged, Problem> {
+        Ok(fs::stage(file, bytes, &self.owners, &tag())?)
+    }
+
+    fn validate(&mut self, command: &[String], staged: &Staged) -> Result<(), Problem> {
+        let path = staged.path().to_string_lossy();
+        let output = self.transient(&Transient {
+            name: VALIDATE_UNIT.into(),
+            description: format!("abide asks about {}", staged.target().display()),
+            argv: command.iter().map(|word| word.replace("{file}", &path)).collect(),
+            timeout: VALIDATE_TIMEOUT,
+            ..Transient::default()
+        })?;
+        if output.success() {
+            return Ok(());
+        }
+        let program = command.first().cloned().unwrap_or_default();
+        let refused = HostError::Refused { program, path: staged.target().to_owned(), end: end(&output) };
+        Err(with_output(refused, &output))
+    }
+
+    fn sync(&mut self, staged: &[Staged]) -> Result<(), Problem> {
+        Ok(fs::sync_all(staged)?)
+    }
+
+    fn backup(&mut self, path: &Path) -> Result<(), Problem> {
+        let store = match self.store.take() {
+            Some(store) => store,
+            None => open_backups(&self.backups, self.backup_limit)?,
+        };
+        self.store.insert(store).keep(path)?;
+        Ok(())
+    }
+
+    fn commit(&mut self, staged: Staged) -> Result<(), Problem> {
+        Ok(staged.commit()?)
+    }
+
+    fn make_directory(&mut self, path: &Path, attributes: &Attributes) -> Result<(), Problem> {
+        Ok(fs::make_directory(path, attributes, &self.owners)?)
+    }
+
+    fn make_symlink(
+        &mut self,
+        path: &Path,
+        target: &Path,
+        attributes: &Attributes,
+        force: bool,
+    ) -> Result<(), Problem> {
+        Ok(fs::make_symlink(path, target, attributes, force, &self.owners, &tag())?)
+    }
+
+    fn set_attributes(&mut self, path: &Path, attributes: &Attributes) -> Result<(), Problem> {
+        Ok(fs::set_attributes(path, attributes, &self.owners)?)
+    }
+
+    fn remove(&mut self, path: &Path, recursive: bool) -> Result<(), Problem> {
+        Ok(fs::remove(path, recursive)?)
+    }
+
+    fn sync_directories(&mut self, directories: &BTreeSet<PathBuf>) -> Result<(), Problem> {
+        Ok(fs::sync_directories(directories)?)
+    }
+
+    fn packages(&mut self, actions: &[PackageAction], say: &mut dyn FnMut(&str)) -> Vec<Result<(), Problem>> {
+        let answers = match self.packages() {
+            Ok(manager) => transaction(manager, actions, say),
+            Err(problem) => actions.iter().map(|_| Err(problem.clone())).collect(),
+        };
+        // Packages bring users and groups of their own.
+        self.owners = Owners::load();
+        answers
+    }
+
+    fn units(&mut self, changes: &[UnitChange]) -> Vec<Result<(), Problem>> {
+        let systemd = match self.systemd() {
+            Ok(systemd) => systemd,
+            Err(problem) => return changes.iter().map(|_| Err(problem.clone())).collect(),
+        };
+        let changes: Vec<systemd::UnitChange> = changes
+            .iter()
+            .map(|change| systemd::UnitChange {
+                unit: change.unit.clone(),
+                action: change.action,
+                timeout: change.timeout,
+            })
+            .collect();
+        systemd.change(&changes).into_iter().map(|answer| answer.map_err(Problem::from)).collect()
+    }
+
+    fn daemon_reload(&mut self) -> Result<(), Problem> {
+        Ok(self.systemd()?.daemon_reload()?)
+    }
+
+    fn user(&mut self, action: &UserAction) -> Result<(), Problem> {
+        accounts::change_user(action)?;
+        self.owners = Owners::load();
+        Ok(())
+    }
+
+    fn group(&mut self, action: &GroupAction) -> Result<(), Problem> {
+        accounts::change_group(action)?;
+        self.owners = Owners::load();
+        Ok(())
+    }
+
+    fn run(&mut self, run: &Run) -> Result<(), Problem> {
+        let program = run.argv.first().cloned().unwrap_or_default();
+        let output = self.transient(&Transient {
+            name: COMMAND_UNIT.into(),
+            description: format!("Command of abide: {}", escaped(&program)),
+            argv: run.argv.clone(),
+            environment: run.environment.clone(),
+            directory: run.directory.clone(),
+            user: run.user.clone(),
+            timeout: Duration::from_secs(run.timeout.into()),
+            sandbox: run.sandbox.clone(),
+            ..Transient::default()
+        })?;
+        // Whatever it did, it may have made users or groups.
+        self.owners = Owners::load();
+        if !output.timed_out && output.code.is_some_and(|code| run.success.contains(&code)) {
+            return Ok(());
+        }
+        Err(with_output(HostError::Command { program, end: end(&output) }, &output))
+    }
+
+    fn clean_temporaries(&mut self, paths: &[PathBuf]) -> Result<(), Problem> {
+        let directories = paths.iter().filter_map(|path| path.parent()).map(Path::to_owned).collect();
+        // Of every run: there is no other one while this one holds the lock.
+        fs::clean_temporaries(&directories, "")?;
+        Ok(())
+    }
+
+    fn settle_packages(&mut self) -> Result<(), Problem> {
+        self.systemd()?.adopt(packages::UNIT, &mut |_| {})?;
+        Ok(self.packages()?.repair(&mut |_| {})?)
+    }
+
+    fn settle_commands(&mut self) -> Result<(), Problem> {
+        self.systemd()?.adopt(COMMAND_UNIT, &mut |_| {})?;
+        Ok(())
+    }
+}
+
+fn open_backups(path: &Path, limit: u64) -> Result<Backups, Problem> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    match std::fs::DirBuilder::new().mode(0o700).create(path) {
+        Err(source) if source.kind() != std::io::ErrorKind::AlreadyExists => {
+            Err(HostError::Backup { path: path.to_owned(), source }.into())
+        }
+        _ => Backups::open(path, limit).map_err(|error: FsError| error.into()),
+    }
+}
+
+/// Marks the temporary files of this run.
+fn tag() -> String {
+    std::process::id().to_string()
+}
+
+/// All of it in one transaction. When that fails, what is wrong by itself is left out and the rest tried again, so that one
+/// package that nobody offers does not keep the others away.
+fn transaction(
+    manager: &dyn PackageManager,
+    actions: &[PackageAction],
+    say: &mut dyn FnMut(&str),
+) -> Vec<Result<(), Problem>> {
+    let Err(error) = manager.execute(actions, say) else {
+        return actions.iter().map(|_| Ok(())).collect();
+    };
+    let mut answers: Vec<Option<PackageError>> = if actions.len() > 1 && is_about_packages(&error) {
+        actions.iter().map(|action| manager.simulate(std::slice::from_ref(action)).err()).collect()
+    } else {
+        actions.iter().map(|_| Some(error.clone())).collect()
+    };
+    let rest = |answers: &[Option<PackageError>]| -> Vec<usize> {
+        (0..actions.len()).filter(|index| answers[*index].is_none()).collect()
+    };
+    let sound = rest(&answers);
+    if !sound.is_empty() {
+        let chosen: Vec<PackageAction> = sound.iter().map(|index| actions[*index].clone()).collect();
+        let last =
+            if sound.len() < actions.len() { manager.execute(&chosen, say).err() } else { Some(error) };
+        if let Some(error) = last {
+            let names: BTreeSet<String> = chosen.iter().map(|action| action.name.clone()).collect();
+            let states = manager.observe(&names).unwrap_or_default();
+            for index in sound {
+                answers[index] = (!is_satisfied(&actions[index], &states)).then(|| error.clone());
+            }
+        }
+    }
+    answers.into_iter().map(|answer| answer.map_or(Ok(()), |error| Err(error.into()))).collect()
+}
+
+/// Whether an error may be the fault of some of the packages and not of all.
+fn is_about_packages(error: &PackageError) -> bool {
+    matches!(
+        error,
+        PackageError::UnknownPackage { .. }
+            | PackageError::UnknownVersion { .. }
+            | PackageError::WouldRemove { .. }
+            | PackageError::WouldDowngrade { .. }
+            | PackageError::Held { .. }
+            | PackageError::Unsolvable { .. }
+            | PackageError::Failed { .. }
+            | PackageError::Grammar { .. }
+    )
+}
+
+/// Whether a package is as an action wants it, after a transaction that failed in part.
+fn is_satisfied(action: &PackageAction, states: &BTreeMap<String, PackageState>) -> bool {
+    let absent = PackageState::default();
+    let state = states.get(&action.name).unwrap_or(&absent);
+    match action.operation {
+        PackageOperation::Install => {
+            !state.broken
+                && state.installed.is_some()
+                && (action.version.is_none() || action.version == state.installed)
+        }
+        PackageOperation::Remove => state.installed.is_none(),
+        PackageOperation::Purge => state.installed.is_none() && !state.config_files,
+        PackageOperation::Hold => state.held,
+        PackageOperation::Unhold => !state.held,
+    }
+}
+
+/// How a program ended, in words.
+fn end(output: &TransientOutput) -> String {
+    match (output.timed_out, output.code, output.signal) {
+        (true, _, _) => "did not end in its time and was killed".into(),
+        (false, Some(code), _) => format!("ended with code {code}"),
+        (false, None, Some(signal)) => format!("was ended by signal {signal}"),
+        (false, None, None) => "ended in an unknown way".into(),
+    }
+}
+
+/// The last lines of a program's output as the reasons. Only there, so that they can be left out where they are secret.
+fn with_output(error: HostError, output: &TransientOutput) -> Problem {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let (stderr, stdout) = (text(&output.stderr), text(&output.stdout));
+    let shown = if stderr.trim().is_empty() { &stdout } else { &stderr };
+    let lines: Vec<String> =
+        shown.lines().map(str::trim_end).filter(|line| !line.is_empty()).map(escaped).collect();
+    let mut problem = Problem::from(error);
+    problem.why.extend_from_slice(&lines[lines.len().saturating_sub(KEPT_LINES)..]);
+    problem
+}

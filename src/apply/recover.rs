@@ -1,0 +1,96 @@
+//! What the next start does about a run that died.
+//!
+//! It does not repeat anything: the run that follows finds what is missing, because it compares the host with the branch. It only
+//! clears away what the dead run left lying about, and finds out which notifications are really owed.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use super::{ApplyError, Effector, failpoint::reach, in_words};
+use crate::error::Problem;
+use crate::resource::ResourceId;
+use crate::state::{Counts, Finished, Intent, RunResult, State, Unfinished};
+
+/// What was found of a run that died.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Recovered {
+    /// Its number.
+    pub run: i64,
+    /// Resources that it was changing when it died.
+    pub pending: Vec<ResourceId>,
+    /// What is owed because of it, or of runs before it.
+    pub owed: Vec<String>,
+    /// What could not be cleared away.
+    pub problems: Vec<Problem>,
+}
+
+/// Closes a run that died. Does nothing, and writes nothing, when there is none.
+///
+/// # Errors
+/// The state cannot be used; then nothing may be applied.
+pub fn recover<E: Effector>(state: &mut State, effector: &mut E) -> Result<Option<Recovered>, ApplyError> {
+    let Some(unfinished) = state.unfinished()? else { return Ok(None) };
+    state.check()?;
+    let mut problems = Vec::new();
+    problems.extend(effector.clean_temporaries(&paths(&unfinished)).err());
+    reach("temporaries removed")?;
+    let was = |verb: &str| unfinished.pending.iter().any(|intent| intent.verb == verb);
+    if was("package") {
+        problems.extend(effector.settle_packages().err());
+    }
+    if was("run") {
+        problems.extend(effector.settle_commands().err());
+    }
+    reach("outlived work settled")?;
+    let finished = judge(&unfinished, effector);
+    state.complete(unfinished.run, &finished)?;
+    reach("journal judged")?;
+    let counts = Counts { changed: number(&unfinished.touched), ..Counts::default() };
+    let now = effector.now();
+    state.finish(unfinished.run, now, RunResult::Interrupted, counts, None)?;
+    let owed = state.owed()?;
+    let mut pending: Vec<ResourceId> = unfinished.pending.into_iter().map(|intent| intent.resource).collect();
+    pending.dedup();
+    let owed = in_words(owed.iter().map(|owed| &owed.notification));
+    Ok(Some(Recovered { run: unfinished.run, pending, owed, problems }))
+}
+
+/// Where the dead run may have staged something.
+fn paths(unfinished: &Unfinished) -> Vec<PathBuf> {
+    let staging = |intent: &&Intent| matches!(intent.verb.as_str(), "write-file" | "make-symlink");
+    unfinished.pending.iter().filter(staging).map(|intent| PathBuf::from(&intent.target)).collect()
+}
+
+/// Which resources the dead run did not get to: nothing is owed because of them, and abide did not create them.
+fn judge<E: Effector>(unfinished: &Unfinished, effector: &mut E) -> Finished {
+    let mut changed: BTreeSet<&ResourceId> = unfinished.touched.iter().collect();
+    let mut absent = Vec::new();
+    let mut effects = Vec::new();
+    for intent in &unfinished.pending {
+        let now = if intent.before.is_empty() {
+            String::new()
+        } else {
+            effector.fingerprint(Path::new(&intent.target), intent.before.contains("sha256:"))
+        };
+        // What has no fingerprint may have happened.
+        let happened = now.is_empty() || now != intent.before;
+        if happened {
+            changed.insert(&intent.resource);
+        } else if now == "absent" {
+            absent.push(&intent.resource);
+        }
+        effects.push((intent.step, intent.effect, happened));
+    }
+    let unchanged = |resource: &&ResourceId| !changed.contains(*resource);
+    let pending = unfinished.pending.iter().map(|intent| &intent.resource);
+    Finished {
+        effects,
+        unchanged: pending.filter(unchanged).cloned().collect(),
+        not_created: absent.into_iter().filter(unchanged).cloned().collect(),
+        ..Finished::default()
+    }
+}
+
+fn number<T>(list: &[T]) -> u32 {
+    u32::try_from(list.len()).unwrap_or(u32::MAX)
+}

@@ -1,0 +1,161 @@
+//! `abide sync`: converge now. The agent runs the same command for every poll, check and drift.
+
+use clap::Args;
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+
+use super::terminal::{self, Style, paint};
+use super::{Answer, CommandError, FAILED, Global, OK, need_root};
+use crate::converge::{Report, Request, Site, converge};
+use crate::daemon::poll;
+use crate::error::{Problem, escaped};
+use crate::report::status::{Health, Sync, load};
+use crate::report::{journal, status};
+use crate::resource::ResourceId;
+use crate::state::Cause;
+
+/// Fetches, proves, plans and applies, now.
+#[derive(Args)]
+#[command(after_help = "Exit code: 0 the host is as the branch declares, 2 it is not.\n\nExample:\n  abide sync\n  \
+    abide sync --dry-run\n  abide sync --only file:/etc/motd --only service:nginx")]
+pub struct Arguments {
+    /// Only these resources, as `kind:name`.
+    #[arg(long, value_name = "KIND:NAME", value_parser = parse_id)]
+    only: Vec<ResourceId>,
+    /// Show what would change, and change nothing.
+    #[arg(long)]
+    dry_run: bool,
+    /// Let the agent do it, and wait for the result.
+    #[arg(long)]
+    wait: bool,
+    /// Do not poll first.
+    #[arg(long)]
+    no_fetch: bool,
+    /// Remove what left the branch, even if it is more than the settings allow in one run.
+    #[arg(long)]
+    prune: bool,
+    /// Read every file's content again, instead of trusting fingerprints.
+    #[arg(long)]
+    rehash: bool,
+    /// Why the run is made; set by the agent.
+    #[arg(long, hide = true, value_parser = parse_cause, default_value = "operator")]
+    cause: Cause,
+}
+
+fn parse_id(text: &str) -> Result<ResourceId, String> {
+    ResourceId::parse(text).ok_or_else(|| format!("`{text}` is not of the form kind:name, such as file:/etc/motd"))
+}
+
+fn parse_cause(text: &str) -> Result<Cause, String> {
+    Cause::from_word(text).ok_or_else(|| format!("`{text}` is no cause of a run"))
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// The run could not begin.
+pub fn run(global: &Global, arguments: &Arguments) -> Answer {
+    need_root("converging a host")?;
+    let by_hand = arguments.cause == Cause::Operator;
+    let site = Site::load(&global.paths())?;
+    if arguments.wait {
+        return wait(global, &site);
+    }
+    if by_hand && !arguments.no_fetch && !arguments.dry_run {
+        fetch(&site);
+    }
+    journal::open();
+    let request = Request {
+        cause: arguments.cause,
+        only: arguments.only.iter().cloned().collect::<BTreeSet<_>>(),
+        prune: arguments.prune,
+        dry_run: arguments.dry_run,
+        rehash: arguments.rehash,
+    };
+    let report = converge(&site, &request, &mut |text| if by_hand { terminal::progress(text) })?;
+    terminal::progress_done();
+    if by_hand {
+        global.print(&report.status, || render(&report, arguments.dry_run));
+    }
+    Ok(exit_code(&report.status))
+}
+
+fn exit_code(status: &status::RunStatus) -> u8 {
+    let well = status.sync == Sync::Synced && status.health == Health::Healthy;
+    if well { OK } else { FAILED }
+}
+
+/// Polls before a run by hand. A remote that does not answer does not keep the host from being converged to what is known.
+fn fetch(site: &Site) {
+    terminal::progress("polling the branch …");
+    let poll = poll::start(&site.paths, &site.settings)();
+    terminal::progress_done();
+    if let Some(problem) = poll.problem {
+        terminal::complain(&problem.to_string());
+    }
+    for problem in poll.note.iter().filter(|note| note.failures > 0).flat_map(|note| &note.problems) {
+        terminal::complain(&escaped(&format!("[{}] {}: {}", problem.code, problem.url, problem.what)));
+        terminal::talk(&format!("     do: {}", escaped(&problem.remedy)));
+    }
+}
+
+/// Tells the agent to poll and run, and waits until it has.
+fn wait(global: &Global, site: &Site) -> Answer {
+    let paths = &site.paths;
+    let agent: status::AgentStatus = load(&paths.agent_status()).unwrap_or_default();
+    if !crate::system::process_exists(agent.pid) {
+        return Err(CommandError::NoAgent.into());
+    }
+    let before: Option<status::RunStatus> = load(&paths.status());
+    crate::system::signal_reload(agent.pid).map_err(|source| CommandError::Signal { source })?;
+    loop {
+        crate::system::clock::wait(std::time::Duration::from_millis(100));
+        terminal::progress("waiting for the agent …");
+        let polled: status::AgentStatus = load(&paths.agent_status()).unwrap_or_default();
+        let now: Option<status::RunStatus> = load(&paths.status());
+        let done = polled.poll != agent.poll && now.as_ref().map(|run| run.time) >= before.as_ref().map(|run| run.time);
+        let caught_up = match (&polled.poll, &now) {
+            (Some(note), Some(run)) => {
+                note.failures > 0 || run.seen.as_deref() == Some(note.tip.as_str())
+            }
+            _ => false,
+        };
+        if let Some(run) = now.filter(|_| done && caught_up) {
+            terminal::progress_done();
+            let code = exit_code(&run);
+            global.print(&run, || headline(&run));
+            return Ok(code);
+        }
+    }
+}
+
+fn headline(run: &status::RunStatus) -> String {
+    let revision = run.revision.as_ref().map_or("no revision".into(), ToString::to_string);
+    format!("{:?}, {:?} at {revision}\n", run.sync, run.health)
+}
+
+fn render(report: &Report, dry_run: bool) -> String {
+    let mut text = String::new();
+    if dry_run {
+        text.push_str(&report.diff);
+    }
+    for step in &report.outcome.steps {
+        text.push_str(&super::diff::step_line(step));
+    }
+    let run = &report.status;
+    for problem in &run.problems {
+        let _ = writeln!(text, "{} {}", paint("✗", Style::Bad), shown(problem));
+    }
+    let counts = run.counts;
+    let _ = write!(text, "{}", headline(run));
+    let _ = writeln!(
+        text,
+        "{} resources, {} changed, {} failed, {} skipped, {} left, in {} ms",
+        counts.resources, counts.changed, counts.failed, counts.skipped, counts.left, run.took
+    );
+    text
+}
+
+fn shown(problem: &Problem) -> String {
+    problem.to_string().replace('\n', "\n  ")
+}

@@ -1,0 +1,230 @@
+//! Remember what was applied, and say how the host is.
+
+use std::collections::BTreeSet;
+
+use super::{Report, Run, Target};
+use crate::apply::{Outcome, StepOutcome};
+use crate::error::Problem;
+use crate::plan::diff::{self, Sides};
+use crate::plan::Plan;
+use crate::report::status::{Health, Sync, save};
+use crate::report::EventKind;
+use crate::resource::{Content, ContentOrigin, ResourceId};
+use crate::source::Objects;
+use crate::state::{Counts, RunStart};
+use crate::system::{clock, fs};
+
+impl Run<'_> {
+    /// Ends a run that has nothing to enforce.
+    pub(super) fn end_without_revision(mut self) -> Result<Report, Problem> {
+        self.recorder.status.sync = Sync::Unknown;
+        self.recorder.status.health = Health::Degraded;
+        self.close()?;
+        Ok(Report { status: self.recorder.status, ..Report::default() })
+    }
+
+    /// Ends a run.
+    pub(super) fn end(mut self, target: &Target, plan: Plan, outcome: Outcome) -> Result<Report, Problem> {
+        let diff = if self.request.dry_run { self.diff(&plan) } else { String::new() };
+        self.describe(target, &plan, &outcome);
+        if !self.request.dry_run {
+            self.tell(target, &plan, &outcome)?;
+            self.remember(target, &plan, &outcome)?;
+            self.fingerprints.save(&self.site.paths.fingerprints())?;
+        }
+        self.close()?;
+        Ok(Report { status: self.recorder.status, plan, diff, outcome })
+    }
+
+    fn describe(&mut self, target: &Target, plan: &Plan, outcome: &Outcome) {
+        let done = |step: &crate::apply::StepResult| step.outcome == StepOutcome::Done;
+        let status = &mut self.recorder.status;
+        status.revision = Some(target.desired.revision().clone());
+        status.owed.clone_from(&outcome.owed);
+        status.counts.resources = target.desired.rendered().resources.len();
+        for (position, step) in plan.steps.iter().enumerate() {
+            let result = outcome.steps.iter().find(|result| result.resource == step.resource);
+            let note = match result.map(|result| (&result.outcome, &result.problem)) {
+                Some((StepOutcome::Done, _)) => {
+                    status.counts.changed += 1;
+                    continue;
+                }
+                Some((StepOutcome::Failed, problem)) => {
+                    status.counts.failed += 1;
+                    problem.as_ref().map_or("failed".to_owned(), |problem| problem.what.clone())
+                }
+                Some((StepOutcome::Skipped { because }, _)) => {
+                    status.counts.skipped += 1;
+                    format!("skipped, because {because} failed")
+                }
+                Some((StepOutcome::Reported, _)) | None => {
+                    status.counts.left += 1;
+                    plan.steps[position].change.summary.clone()
+                }
+            };
+            status.differing.insert(step.resource.to_string(), note);
+        }
+        for error in &plan.problems {
+            status.counts.failed += 1;
+            status.differing.insert(error.resource.to_string(), error.message.clone());
+        }
+        for blocked in &plan.blocked {
+            status.counts.skipped += 1;
+            let note = format!("skipped, because {} cannot be planned", blocked.because);
+            status.differing.insert(blocked.resource.to_string(), note);
+        }
+        let steps = outcome.steps.iter().filter(|step| !done(step)).filter_map(|step| step.problem.clone());
+        let problems = steps.chain(outcome.problems.iter().cloned());
+        let planning = plan.problems.iter().chain(&plan.prune_refused).cloned().map(Problem::from);
+        for problem in problems.chain(planning) {
+            self.recorder.keep(problem);
+        }
+        let status = &mut self.recorder.status;
+        status.sync = if status.differing.is_empty() && status.verified.is_none() { Sync::Synced } else { Sync::OutOfSync };
+        status.health = match (&status.suspended, status.problems.is_empty()) {
+            (_, false) => Health::Degraded,
+            (Some(_), true) => Health::Suspended,
+            (None, true) => Health::Healthy,
+        };
+    }
+
+    fn tell(&mut self, target: &Target, plan: &Plan, outcome: &Outcome) -> Result<(), Problem> {
+        let now = clock::now();
+        if let Some(run) = outcome.run {
+            self.recorder.within(run);
+        }
+        for result in &outcome.steps {
+            let summary = plan.steps.iter().find(|step| step.resource == result.resource);
+            let summary = summary.map_or("", |step| step.change.summary.as_str()).to_owned();
+            let id = &result.resource;
+            let subject = format!("resource {id}");
+            match &result.outcome {
+                StepOutcome::Done => {
+                    self.news(&subject, "")?;
+                    self.recorder.tell_resource(EventKind::ResourceChanged, id, &summary, format!("{id}: {summary}"), now);
+                }
+                StepOutcome::Failed => {
+                    let what = result.problem.as_ref().map_or("failed".to_owned(), ToString::to_string);
+                    if self.news(&subject, &what)? {
+                        self.recorder.tell_resource(EventKind::ResourceFailed, id, &summary, format!("{id}: {what}"), now);
+                    }
+                }
+                StepOutcome::Reported => {
+                    if self.news(&subject, &summary)? {
+                        let message = format!("{id} differs and is left: {summary}");
+                        self.recorder.tell_resource(EventKind::ResourceDrifted, id, &summary, message, now);
+                    }
+                }
+                StepOutcome::Skipped { .. } => {}
+            }
+        }
+        if let Some(refused) = plan.prune_refused.clone() {
+            let problem = Problem::from(refused);
+            if self.news("prune", &problem.what)? {
+                self.recorder.tell_problem(EventKind::PruneRefused, &problem, now);
+            }
+        }
+        self.tell_result(target, now)
+    }
+
+    fn tell_result(&mut self, target: &Target, now: i64) -> Result<(), Problem> {
+        let counts = self.recorder.status.counts;
+        let revision = target.desired.revision();
+        let sync = self.recorder.status.sync;
+        let text = format!(
+            "{sync:?} at {revision}: {} resources, {} changed, {} failed, {} skipped",
+            counts.resources, counts.changed, counts.failed, counts.skipped
+        );
+        let failed = counts.failed + counts.skipped > 0;
+        let state = format!("{} {failed} {sync:?}", revision.commit);
+        let news = self.news("run", &state)?;
+        if news || counts.changed > 0 {
+            let kind = if failed { EventKind::RunFailed } else { EventKind::RunFinished };
+            self.recorder.tell(kind, text, now);
+        }
+        Ok(())
+    }
+
+    /// Brings inventory and applied revision up to date. Nothing is written when nothing is new.
+    fn remember(&mut self, target: &Target, plan: &Plan, outcome: &Outcome) -> Result<(), Problem> {
+        if self.recorder.status.suspended.is_some() {
+            return Ok(());
+        }
+        let settled = self.state.settled()?.is_some_and(|settled| settled == target.key.digest());
+        if settled && outcome.steps.is_empty() {
+            return Ok(());
+        }
+        let revision = target.desired.revision();
+        let of = |wanted: fn(&StepOutcome) -> bool| -> BTreeSet<ResourceId> {
+            outcome.steps.iter().filter(|step| wanted(&step.outcome)).map(|step| step.resource.clone()).collect()
+        };
+        let changed = of(|outcome| *outcome == StepOutcome::Done);
+        let mut failed = of(|outcome| matches!(outcome, StepOutcome::Failed | StepOutcome::Skipped { .. }));
+        failed.extend(plan.problems.iter().map(|error| error.resource.clone()));
+        failed.extend(plan.blocked.iter().map(|blocked| blocked.resource.clone()));
+        let now = clock::now();
+        self.state.record(&target.desired.rendered().resources, revision, &changed, &failed, now)?;
+        self.state.release(&plan.released)?;
+        let whole = failed.is_empty() && plan.prune_refused.is_none() && self.request.only.is_empty();
+        if whole {
+            self.note_applied(target, outcome, now)?;
+        }
+        Ok(())
+    }
+
+    fn note_applied(&mut self, target: &Target, outcome: &Outcome, now: i64) -> Result<(), Problem> {
+        let revision = target.desired.revision();
+        if self.state.applied()?.as_ref() != Some(revision) {
+            self.state.set_applied(revision)?;
+            if outcome.steps.is_empty() {
+                let start = RunStart { cause: self.request.cause, revision: Some(revision.clone()), started: now };
+                let unchanged = u32::try_from(target.desired.rendered().resources.len()).unwrap_or(u32::MAX);
+                self.state.add_run(&start, now, Counts { unchanged, ..Counts::default() }, None)?;
+            }
+        }
+        Ok(self.state.set_settled(&target.key.digest())?)
+    }
+
+    fn close(&mut self) -> Result<(), Problem> {
+        let took = self.started.elapsed();
+        if !self.request.dry_run {
+            let events = self.recorder.take_events();
+            self.state.add_events(&events)?;
+        }
+        let status = self.recorder.finish(clock::now(), took);
+        if !self.request.dry_run && self.request.only.is_empty() {
+            save(&self.site.paths.status(), status).map_err(|source| super::ConvergeError::Write {
+                path: self.site.paths.status(),
+                source,
+            })?;
+        }
+        Ok(())
+    }
+
+    fn diff(&mut self, plan: &Plan) -> String {
+        // Without a store inline content is still shown.
+        let _ = self.store();
+        let sides = HostSides { store: self.store.as_ref() };
+        plan.steps.iter().map(|step| diff::render(step, &sides)).collect()
+    }
+}
+
+struct HostSides<'a> {
+    store: Option<&'a crate::source::store::Store>,
+}
+
+impl Sides for HostSides<'_> {
+    fn before(&self, path: &std::path::Path) -> Option<Vec<u8>> {
+        fs::read(path).ok().flatten()
+    }
+
+    fn after(&self, content: &Content) -> Option<Vec<u8>> {
+        match &content.origin {
+            ContentOrigin::Inline(bytes) => Some(bytes.clone()),
+            ContentOrigin::Blob(id) => {
+                let id = gix::ObjectId::from_hex(id.as_bytes()).ok()?;
+                self.store?.blob(id).ok()
+            }
+        }
+    }
+}

@@ -1,0 +1,182 @@
+//! The whole pipeline on one page: each stage takes what the one before it made.
+//!
+//! **Invariant:** whatever goes wrong with a new revision, the last good one stays enforced, and the report says both.
+
+mod ending;
+mod planning;
+mod proving;
+mod site;
+
+use std::collections::BTreeSet;
+use std::time::Instant;
+
+use crate::apply::{self, Contents, Outcome, Progress, host::LocalHost};
+use crate::error::Problem;
+use crate::manifest::{CacheKey, Desired};
+use crate::plan::Plan;
+use crate::report::status::RunStatus;
+use crate::report::{EventKind, Recorder};
+use crate::resource::ResourceId;
+use crate::resource::{Content, ContentOrigin};
+use crate::source::{Objects as _, store::Store};
+use crate::state::{Cause, RunStart, State};
+use crate::system::facts::Facts;
+use crate::system::fs::Fingerprints;
+use crate::system::lock::Lock;
+use crate::system::{Host, clock};
+
+pub use site::{ConvergeError, Site};
+
+/// What a run is asked to do.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// Why it runs.
+    pub cause: Cause,
+    /// Only these resources; empty: all.
+    pub only: BTreeSet<ResourceId>,
+    /// Remove what left the branch, however much it is.
+    pub prune: bool,
+    /// Plan, and change nothing.
+    pub dry_run: bool,
+    /// Read every file's content again.
+    pub rehash: bool,
+}
+
+impl Default for Request {
+    fn default() -> Request {
+        Request { cause: Cause::Operator, only: BTreeSet::new(), prune: false, dry_run: false, rehash: false }
+    }
+}
+
+/// What a run did, and how the host is now.
+#[derive(Debug, Default)]
+pub struct Report {
+    /// How the host is.
+    pub status: RunStatus,
+    /// What was to be changed.
+    pub plan: Plan,
+    /// The plan as unified diffs; made only for a dry run.
+    pub diff: String,
+    /// What became of it.
+    pub outcome: Outcome,
+}
+
+/// Brings the host to what its branch declares.
+///
+/// # Errors
+/// The run could not begin, or the state failed under it. Everything else that goes wrong is in the report.
+pub fn converge(site: &Site, request: &Request, progress: &mut dyn FnMut(&str)) -> Result<Report, Problem> {
+    let mut run = Run::begin(site, request, progress)?;
+    let candidate = run.take();
+    let Some(proof) = run.prove(candidate)? else { return run.end_without_revision() };
+    let Some(target) = run.desire(proof)? else { return run.end_without_revision() };
+    let (target, plan) = run.plan(target)?;
+    let outcome = run.apply(&target, &plan, progress)?;
+    run.end(&target, plan, outcome)
+}
+
+/// A run under way.
+struct Run<'a> {
+    site: &'a Site,
+    request: &'a Request,
+    started: Instant,
+    state: State,
+    store: Option<Store>,
+    host: Host,
+    fingerprints: Fingerprints,
+    facts: Facts,
+    recorder: Recorder,
+    /// Held until the run is over.
+    _lock: Lock,
+}
+
+/// What a run enforces.
+struct Target {
+    desired: Desired,
+    /// Under which the desired state is kept.
+    key: CacheKey,
+    /// It is what the last run enforced.
+    known: bool,
+}
+
+impl<'a> Run<'a> {
+    /// Takes the lock, opens the state, and recovers what an earlier run left unfinished.
+    fn begin(site: &'a Site, request: &'a Request, progress: &mut dyn FnMut(&str)) -> Result<Run<'a>, Problem> {
+        let started = clock::instant();
+        let mut state = State::open(&site.paths.state)?;
+        let lock = site.lock(progress)?;
+        let mut recorder = Recorder::default();
+        recorder.status.cause = request.cause.word().to_owned();
+        if !request.dry_run
+            && let Some(recovered) = apply::recover(&mut state, &mut effector(site))?
+        {
+            for problem in recovered.problems.iter().cloned() {
+                recorder.keep(problem);
+            }
+            recorder.tell(EventKind::RunRecovered, recovered.to_string(), clock::now());
+        }
+        let facts = Facts::gather(&site.paths.facts())?;
+        let fingerprints = Fingerprints::load(&site.paths.fingerprints());
+        let (store, host) = (None, Host::open());
+        Ok(Run { site, request, started, state, store, host, fingerprints, facts, recorder, _lock: lock })
+    }
+
+    /// The object store, opened when it is needed first: a run that finds nothing new does without.
+    fn store(&mut self) -> Result<&mut Store, Problem> {
+        let opened = match self.store.take() {
+            Some(store) => store,
+            None => Store::open(&self.site.paths.store(), &self.site.settings.limits)?,
+        };
+        Ok(self.store.insert(opened))
+    }
+
+    /// Executes the plan; nothing of it in a dry run or under a suspension.
+    fn apply(&mut self, target: &Target, plan: &Plan, progress: &mut dyn FnMut(&str)) -> Result<Outcome, Problem> {
+        let now = clock::now();
+        self.recorder.status.suspended =
+            self.state.suspension()?.filter(|suspension| suspension.until.is_none_or(|until| until > now));
+        if self.request.dry_run || self.recorder.status.suspended.is_some() {
+            return Ok(Outcome::default());
+        }
+        if !target.known {
+            // From here on this is what is enforced, whether or not all of it succeeds at once.
+            let path = self.site.paths.desired();
+            target.desired.save(&path, &target.key).map_err(|source| ConvergeError::Write { path, source })?;
+        }
+        if plan.steps.is_empty() && self.state.owed()?.is_empty() {
+            return Ok(Outcome::default());
+        }
+        self.store()?;
+        let revision = Some(target.desired.revision().clone());
+        let start = RunStart { cause: self.request.cause, revision, started: now };
+        let contents = Stored { store: self.store.as_ref() };
+        let mut tell = |event: Progress<'_>| {
+            if let Progress::Doing(what) = event {
+                progress(what);
+            }
+        };
+        Ok(apply::run(plan, &start, &mut effector(self.site), &mut self.state, &contents, &mut tell)?)
+    }
+}
+
+fn effector(site: &Site) -> LocalHost {
+    LocalHost::new(&site.paths.backups(), site.settings.apply.backup_bytes)
+}
+
+/// Contents of declared files, from the manifest or the object store.
+struct Stored<'a> {
+    store: Option<&'a Store>,
+}
+
+impl Contents for Stored<'_> {
+    fn bytes(&self, content: &Content) -> Result<Vec<u8>, Problem> {
+        let id = match &content.origin {
+            ContentOrigin::Inline(bytes) => return Ok(bytes.clone()),
+            ContentOrigin::Blob(id) => id,
+        };
+        let missing = || ConvergeError::Content { id: id.clone() };
+        let id = gix::ObjectId::from_hex(id.as_bytes()).map_err(|_| missing())?;
+        let bytes = self.store.ok_or_else(missing)?.blob(id).map_err(|source| ConvergeError::Store { source })?;
+        Ok(bytes)
+    }
+}

@@ -1,0 +1,144 @@
+//! Observe and plan; ask the package manager what is possible before anything is touched.
+
+use std::collections::BTreeMap;
+
+use super::{Run, Target};
+use crate::error::{Code, Problem};
+use crate::plan::{self, Effect, Managed, PackageAction, PackageOperation, Plan, PlanError, Prune, Scope};
+use crate::report::EventKind;
+use crate::resource::ResourceId;
+use crate::system::fs::Rehash;
+use crate::system::observe::Observed;
+use crate::system::{clock, packages};
+
+impl Run<'_> {
+    /// Plans the target. A new revision that cannot be planned whole is refused whole, and what was enforced last is planned instead.
+    pub(super) fn plan(&mut self, target: Target) -> Result<(Target, Plan), Problem> {
+        let plan = self.make(&target)?;
+        if target.known || plan.problems.is_empty() {
+            if !target.known {
+                self.news("plan", "")?;
+            }
+            return Ok((target, plan));
+        }
+        let problems: Vec<Problem> = plan.problems.iter().cloned().map(Problem::from).collect();
+        let commit = target.desired.revision().commit.clone();
+        match self.refuse(EventKind::PlanRefused, "plan", problems, &commit)? {
+            Some(last) => {
+                self.recorder.status.verified = Some(target.desired.revision().clone());
+                let plan = self.make(&last)?;
+                Ok((last, plan))
+            }
+            // Nothing was enforced before: the plan stays as an explanation, without steps.
+            None => Ok((Target { known: true, ..target }, Plan { steps: Vec::new(), ..plan })),
+        }
+    }
+
+    fn make(&mut self, target: &Target) -> Result<Plan, Problem> {
+        let resources = &target.desired.rendered().resources;
+        let settled = self.state.settled()?.is_some_and(|settled| settled == target.key.digest());
+        let inventory = if settled { Vec::new() } else { self.inventory()? };
+        let needs = plan::needs(resources, &inventory);
+        let rehash = if self.request.rehash { Rehash::Always } else { Rehash::Never };
+        let mut observed = self.host.observe(&needs, &mut self.fingerprints, rehash)?;
+        let scope = self.scope();
+        let mut plan = plan::make(resources, &inventory, &observed, &scope)?;
+        if self.consult(&plan, &mut observed)? {
+            plan = plan::make(resources, &inventory, &observed, &scope)?;
+        }
+        self.simulate(&mut plan)?;
+        Ok(plan)
+    }
+
+    fn inventory(&self) -> Result<Vec<Managed>, Problem> {
+        let entries = self.state.inventory()?.into_iter();
+        Ok(entries
+            .filter_map(|entry| {
+                let created = entry.created;
+                entry.declared.map(|declared| Managed { declared, created })
+            })
+            .collect())
+    }
+
+    fn scope(&self) -> Scope {
+        let apply = &self.site.settings.apply;
+        let prune = match (self.request.prune, apply.prune) {
+            (true, _) => Prune::Confirmed,
+            (false, true) => Prune::Within(apply.prune_limit),
+            (false, false) => Prune::Never,
+        };
+        Scope { only: self.request.only.clone(), prune }
+    }
+
+    /// Looks up in the archives' index what the plan wants installed. Whether something was looked up.
+    fn consult(&mut self, plan: &Plan, observed: &mut Observed) -> Result<bool, Problem> {
+        let wanted: BTreeMap<String, Option<String>> = actions(plan)
+            .filter(|(_, action)| action.operation == PackageOperation::Install && action.options.file.is_none())
+            .map(|(_, action)| (action.name.clone(), action.version.clone()))
+            .collect();
+        if wanted.is_empty() {
+            return Ok(false);
+        }
+        let Some(manager) = self.host.packages() else { return Ok(false) };
+        let states = &mut observed.packages;
+        if self.request.dry_run {
+            // Fetching the index anew would change the host, if only its caches.
+            manager.candidates(states)?;
+        } else {
+            let (oldest, now) = (self.site.settings.apply.package_index_age.duration(), clock::system_time());
+            packages::resolve(manager, states, &wanted, oldest, now, &mut |_| {})?;
+        }
+        Ok(true)
+    }
+
+    /// Refuses package actions that would remove something nobody asked to remove.
+    fn simulate(&mut self, plan: &mut Plan) -> Result<(), Problem> {
+        let wanted: Vec<(usize, PackageAction)> =
+            actions(plan).map(|(step, action)| (step, action.clone())).collect();
+        if wanted.is_empty() || !plan.problems.is_empty() {
+            return Ok(());
+        }
+        let all: Vec<PackageAction> = wanted.iter().map(|(_, action)| action.clone()).collect();
+        let complaint = match self.unasked_removals(&all) {
+            Ok(unasked) if unasked.is_empty() => return Ok(()),
+            Ok(unasked) => format!("this would remove {}, which nobody asked for", unasked.join(", ")),
+            Err(problem) => [&[problem.what], problem.why.as_slice()].concat().join(": "),
+        };
+        let step = &plan.steps[wanted[0].0];
+        plan.problems.push(PlanError {
+            origin: Some(step.origin.clone()),
+            ..PlanError::new(
+                ResourceId::new("package", &wanted.iter().map(|(_, action)| action.name.as_str()).collect::<Vec<_>>().join(" ")),
+                Code("E305"),
+                complaint,
+                "declare the packages that shall go as `ensure = \"absent\"`, or choose versions that fit together",
+            )
+        });
+        Ok(())
+    }
+}
+
+impl Run<'_> {
+    fn unasked_removals(&mut self, actions: &[PackageAction]) -> Result<Vec<String>, Problem> {
+        let Some(manager) = self.host.packages() else { return Ok(Vec::new()) };
+        let simulation = manager.simulate(actions)?;
+        let asked = |name: &str| {
+            let goes = |action: &PackageAction| {
+                matches!(action.operation, PackageOperation::Remove | PackageOperation::Purge)
+                    && action.name.split(':').next() == Some(name)
+            };
+            actions.iter().any(goes)
+        };
+        Ok(simulation.removes.into_iter().map(|planned| planned.name).filter(|name| !asked(name)).collect())
+    }
+}
+
+/// Every package action of a plan, with the position of its step.
+fn actions(plan: &Plan) -> impl Iterator<Item = (usize, &PackageAction)> {
+    plan.steps.iter().enumerate().flat_map(|(position, step)| {
+        step.change.effects.iter().filter_map(move |effect| match effect {
+            Effect::Package(action) => Some((position, action)),
+            _ => None,
+        })
+    })
+}

@@ -1,0 +1,181 @@
+//! From the spool to a desired state: take, prove, render. Each with the last good state to fall back on.
+
+use super::{ConvergeError, Run, Target};
+use crate::error::Problem;
+use crate::manifest::{self, CacheKey, Desired};
+use crate::report::EventKind;
+use crate::source::Candidate;
+use crate::state::Mark;
+use crate::system::clock;
+use crate::trust::{self, HighWater, Verified};
+
+/// The commit that is to be enforced.
+pub(super) struct Proof {
+    commit: String,
+    /// The proof itself; absent when the commit was proven by an earlier run, until it is needed.
+    verified: Option<Verified>,
+}
+
+impl Run<'_> {
+    /// Takes what the fetcher left. What is wrong with it is kept for the report.
+    pub(super) fn take(&mut self) -> Option<Candidate> {
+        match self.try_take() {
+            Ok(candidate) => candidate,
+            Err(problem) => {
+                self.recorder.keep(problem);
+                None
+            }
+        }
+    }
+
+    fn try_take(&mut self) -> Result<Option<Candidate>, Problem> {
+        // The note costs one small file; only a tip that is not the high-water mark is worth opening the store for.
+        let note = crate::source::read_note(&self.site.paths.spool)?;
+        let Some(tip) = note.map(|note| note.tip).filter(|tip| !tip.is_empty()) else { return Ok(None) };
+        self.recorder.status.seen = Some(tip.clone());
+        if self.state.high_water()?.is_some_and(|mark| mark.commit == tip) {
+            return Ok(None);
+        }
+        let spool = self.site.paths.spool.clone();
+        Ok(self.store()?.take(&spool)?)
+    }
+
+    /// Proves what was taken, and raises the high-water mark. `None`: nothing was ever proven here.
+    pub(super) fn prove(&mut self, candidate: Option<Candidate>) -> Result<Option<Proof>, Problem> {
+        let mark = self.state.high_water()?;
+        let verified = match &candidate {
+            Some(candidate) => self.judge(candidate, mark.as_ref()),
+            None => None,
+        };
+        match (verified, mark) {
+            (Some(verified), _) => {
+                Ok(Some(Proof { commit: verified.revision().commit.clone(), verified: Some(verified) }))
+            }
+            (None, Some(mark)) => Ok(Some(Proof { commit: mark.commit, verified: None })),
+            (None, None) => {
+                if self.recorder.status.problems.is_empty() {
+                    self.recorder.keep(ConvergeError::NothingProven.into());
+                }
+                Ok(None)
+            }
+        }
+    }
+
+    fn judge(&mut self, candidate: &Candidate, mark: Option<&Mark>) -> Option<Verified> {
+        match self.try_judge(candidate, mark) {
+            Ok(verified) => verified,
+            Err(problem) => {
+                self.recorder.keep(problem);
+                None
+            }
+        }
+    }
+
+    fn try_judge(&mut self, candidate: &Candidate, mark: Option<&Mark>) -> Result<Option<Verified>, Problem> {
+        let now = clock::now();
+        let known = mark.map(|mark| HighWater { commit: mark.commit.clone(), payload: mark.payload.clone() });
+        let root = self.site.root.clone();
+        let judgement = trust::judge(self.store()?, &root, known.as_ref(), candidate, now)?;
+        let subject = match &judgement.rejection {
+            Some(rejection) => {
+                let problem = Problem::from(rejection);
+                let state = format!("{} {}", problem.code, candidate.tip);
+                if self.news("trust", &state)? {
+                    self.recorder.tell_problem(EventKind::RevisionRefused, &problem, now);
+                }
+                self.recorder.keep(problem);
+                state
+            }
+            None => String::new(),
+        };
+        if subject.is_empty() {
+            self.news("trust", "")?;
+        }
+        let Some(verified) = judgement.verified else { return Ok(None) };
+        let raised = known.is_none_or(|known| known != judgement.high_water);
+        if raised && !self.request.dry_run {
+            let revision = verified.revision();
+            self.recorder.about(revision);
+            let message = format!("{revision} by {} is proven: {}", revision.signer, revision.summary);
+            self.recorder.tell(EventKind::RevisionAccepted, message, now);
+            let high_water = &judgement.high_water;
+            self.state.raise(&Mark {
+                commit: high_water.commit.clone(),
+                payload: high_water.payload.clone(),
+                time: now,
+            })?;
+        }
+        Ok(Some(verified))
+    }
+
+    /// What the proven commit says for this host; what was enforced last, when it says nothing that can be read.
+    pub(super) fn desire(&mut self, proof: Proof) -> Result<Option<Target>, Problem> {
+        let path = self.site.paths.desired();
+        let key = CacheKey::new(&proof.commit, &self.facts, &self.site.identity);
+        if let Some(desired) = Desired::load(&path, &key) {
+            self.recorder.about(desired.revision());
+            return Ok(Some(Target { desired, key, known: true }));
+        }
+        match self.render(proof)? {
+            Ok(desired) => {
+                self.news("manifest", "")?;
+                self.recorder.about(desired.revision());
+                Ok(Some(Target { desired, key, known: false }))
+            }
+            Err(problems) => self.refuse(EventKind::ManifestRefused, "manifest", problems, &key.commit),
+        }
+    }
+
+    /// Renders the commit. The inner error: the commit is proven, and its manifest is wrong.
+    fn render(&mut self, proof: Proof) -> Result<Result<Desired, Vec<Problem>>, Problem> {
+        let verified = match proof.verified {
+            Some(verified) => verified,
+            None => {
+                let mark = self.state.high_water()?;
+                let tip = gix::ObjectId::from_hex(proof.commit.as_bytes());
+                let tip = tip.map_err(|_| Problem::from(ConvergeError::NothingProven))?;
+                let proven = self.try_judge(&Candidate { tip }, mark.as_ref())?;
+                proven.ok_or(ConvergeError::NothingProven)?
+            }
+        };
+        let (identity, facts) = (self.site.identity.clone(), self.facts.clone());
+        let store = self.store()?;
+        Ok(manifest::desire(verified, store, &identity, &facts).map_err(|diagnostics| diagnostics.problems()))
+    }
+
+    /// Reports what is wrong with a new revision, once, and goes back to what was enforced last.
+    pub(super) fn refuse(
+        &mut self,
+        kind: EventKind,
+        subject: &str,
+        problems: Vec<Problem>,
+        commit: &str,
+    ) -> Result<Option<Target>, Problem> {
+        if self.news(subject, commit)? {
+            for problem in &problems {
+                self.recorder.tell_problem(kind, problem, clock::now());
+            }
+        }
+        for problem in problems {
+            self.recorder.keep(problem);
+        }
+        let last = Desired::load_any(&self.site.paths.desired());
+        let last = last.filter(|last| last.revision().commit != commit);
+        if last.is_none() {
+            self.recorder.keep(ConvergeError::NothingToEnforce.into());
+        }
+        Ok(last.map(|desired| {
+            self.recorder.about(desired.revision());
+            let key = CacheKey::new(&desired.revision().commit, &self.facts, &self.site.identity);
+            Target { desired, key, known: true }
+        }))
+    }
+
+    /// Whether this is another state of the subject than the one told last. A dry run tells nothing and remembers nothing.
+    pub(super) fn news(&mut self, subject: &str, state: &str) -> Result<bool, Problem> {
+        if self.request.dry_run {
+            return Ok(false);
+        }
+        Ok(self.state.transition(subject, state, clock::now())?)
+    }
+}

@@ -1,0 +1,119 @@
+//! A host as its own files describe it, and what can keep a run from beginning.
+
+use crate::config::{self, ConfigError, Paths, Settings};
+use crate::error::{Code, Explain, Problem};
+use crate::manifest::HostIdentity;
+use crate::system::lock::Lock;
+use crate::trust::RootOfTrust;
+
+/// A host as its own files describe it.
+pub struct Site {
+    /// Where everything lies.
+    pub paths: Paths,
+    /// Its settings.
+    pub settings: Settings,
+    /// Its root of trust.
+    pub root: RootOfTrust,
+    /// Its name and labels.
+    pub identity: HostIdentity,
+}
+
+impl Site {
+    /// Reads settings and root of trust.
+    ///
+    /// # Errors
+    /// The host is not enrolled, or one of the files is wrong.
+    pub fn load(paths: &Paths) -> Result<Site, Problem> {
+        let mut settings = config::load(paths)?;
+        if !paths.trust().exists() {
+            return Err(ConfigError::NotEnrolled { path: paths.trust() }.into());
+        }
+        let root = RootOfTrust::load(&paths.trust())?;
+        settings.source.reference = root.reference.clone();
+        let identity = HostIdentity {
+            name: settings.host.name.clone().unwrap_or_else(crate::system::host_name),
+            labels: settings.host.labels.clone(),
+        };
+        Ok(Site { paths: paths.clone(), settings, root, identity })
+    }
+
+    /// Takes the lock that makes runs one at a time; waits for a run under way.
+    pub(super) fn lock(&self, progress: &mut dyn FnMut(&str)) -> Result<Lock, ConvergeError> {
+        let path = self.paths.lock();
+        let failed = |source| ConvergeError::Lock { path: path.clone(), source };
+        if let Some(lock) = Lock::try_take(&path).map_err(failed)? {
+            return Ok(lock);
+        }
+        progress("waiting for the run under way …");
+        Lock::take(&path).map_err(failed)
+    }
+}
+
+/// What keeps a run from doing anything.
+#[derive(Debug, thiserror::Error)]
+pub enum ConvergeError {
+    /// E720: the lock cannot be had.
+    #[error("the lock {} cannot be taken", path.display())]
+    Lock {
+        /// The lock file.
+        path: std::path::PathBuf,
+        /// The system's reason.
+        #[source]
+        source: std::io::Error,
+    },
+    /// E721: no commit was proven yet.
+    #[error("no commit of the branch was proven on this host yet")]
+    NothingProven,
+    /// E723: a file of abide's own cannot be written.
+    #[error("{} cannot be written", path.display())]
+    Write {
+        /// The file.
+        path: std::path::PathBuf,
+        /// The system's reason.
+        #[source]
+        source: std::io::Error,
+    },
+    /// E724: a file's content is not in the store.
+    #[error("the content {id} is not in the object store")]
+    Content {
+        /// The object.
+        id: String,
+    },
+    /// E725: the store cannot be read.
+    #[error("the object store cannot give a file's content")]
+    Store {
+        /// The store's reason.
+        #[source]
+        source: crate::source::ObjectError,
+    },
+    /// E722: there is no desired state that could be enforced.
+    #[error("there is no earlier state that could be enforced instead")]
+    NothingToEnforce,
+}
+
+impl Explain for ConvergeError {
+    fn code(&self) -> Code {
+        Code(match self {
+            ConvergeError::Lock { .. } => "E720",
+            ConvergeError::NothingProven => "E721",
+            ConvergeError::NothingToEnforce => "E722",
+            ConvergeError::Write { .. } => "E723",
+            ConvergeError::Content { .. } => "E724",
+            ConvergeError::Store { .. } => "E725",
+        })
+    }
+
+    fn remedy(&self) -> String {
+        match self {
+            ConvergeError::Lock { .. } => "check who may write the state folder".into(),
+            ConvergeError::Content { .. } | ConvergeError::Store { .. } => {
+                "remove the folder `store` in the state folder; the next poll fills it again".into()
+            }
+            ConvergeError::Write { .. } => "check the space and the rights of the folder".into(),
+            ConvergeError::NothingProven => {
+                "`abide status` shows the last poll, `abide verify` why a commit is refused".into()
+            }
+            ConvergeError::NothingToEnforce => "repair the branch; the errors above say what is wrong".into(),
+        }
+    }
+}

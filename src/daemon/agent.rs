@@ -1,0 +1,346 @@
+//! The resident agent: waits, and starts what is due.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::task::JoinHandle;
+use tokio::time::sleep_until;
+
+use super::poll::{self, Poll};
+use super::schedule::Brake;
+use super::watch::Watches;
+use super::{DaemonError, runs};
+use crate::config::{self, Paths, Settings};
+use crate::error::Problem;
+use crate::manifest::Desired;
+use crate::report::status::{AgentStatus, RunStatus, load, save};
+use crate::report::{Event, EventKind, journal};
+use crate::source::Note;
+use crate::state::Cause;
+use crate::system::observe::Needs;
+use crate::system::systemd::{UnitWatch, watch};
+use crate::system::{clock, packages};
+
+/// Events that come in a burst (a package transaction, a checkout) are answered by one run after this.
+const SETTLE: Duration = Duration::from_millis(10);
+
+/// The agent.
+pub struct Agent {
+    paths: Paths,
+    settings: Settings,
+    watches: Watches,
+    units: Option<UnitWatch>,
+    status: AgentStatus,
+    brake: Brake,
+    polling: Option<JoinHandle<Poll>>,
+    running: Option<(Cause, JoinHandle<Result<(), Problem>>)>,
+    /// The most urgent reason to run, when one is waiting, and when it may start.
+    pending: Option<(Cause, Instant)>,
+    next_poll: Instant,
+    next_check: Instant,
+    checks: u32,
+    failures: u32,
+    /// The tip for which a run was started.
+    seen: Option<String>,
+    stopping: bool,
+}
+
+/// Runs until it is told to stop.
+///
+/// # Errors
+/// The host is not enrolled, the settings are wrong, or the system has no inotify.
+pub fn run(paths: &Paths) -> Result<(), Problem> {
+    let settings = config::load(paths)?;
+    if !paths.trust().exists() {
+        return Err(config::ConfigError::NotEnrolled { path: paths.trust() }.into());
+    }
+    journal::open();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(2)
+        .thread_keep_alive(Duration::from_secs(1))
+        .build()
+        .map_err(DaemonError::Runtime)?;
+    runtime.block_on(async { Agent::new(paths.clone(), settings)?.serve().await })
+}
+
+impl Agent {
+    fn new(paths: Paths, settings: Settings) -> Result<Agent, Problem> {
+        let now = clock::instant();
+        let status = AgentStatus { pid: std::process::id(), since: clock::now(), ..AgentStatus::default() };
+        Ok(Agent {
+            watches: Watches::new().map_err(DaemonError::Watch)?,
+            units: None,
+            status,
+            brake: Brake::default(),
+            polling: None,
+            running: None,
+            pending: Some((Cause::Boot, now)),
+            next_poll: now,
+            next_check: now + settings.agent.check.duration(),
+            checks: 0,
+            failures: 0,
+            seen: None,
+            stopping: false,
+            paths,
+            settings,
+        })
+    }
+
+    async fn serve(mut self) -> Result<(), Problem> {
+        let mut terminate = listen(SignalKind::terminate())?;
+        let mut interrupt = listen(SignalKind::interrupt())?;
+        let mut reload = listen(SignalKind::hangup())?;
+        self.watch().await;
+        self.tell(EventKind::AgentStarted, format!("abide {} watches this host", env!("CARGO_PKG_VERSION")));
+        notify(&[sd_notify::NotifyState::Ready]);
+        let mut heartbeat = watchdog();
+        while !(self.stopping && self.running.is_none()) {
+            self.start_due();
+            self.publish();
+            tokio::select! {
+                _ = terminate.recv() => self.stop(),
+                _ = interrupt.recv() => self.stop(),
+                _ = reload.recv() => self.reload().await,
+                () = heartbeat.beat() => notify(&[sd_notify::NotifyState::Watchdog]),
+                () = sleep_until(self.next_wake().into()) => {}
+                poll = finished(&mut self.polling) => self.polled(poll),
+                result = run_finished(&mut self.running) => self.ran(result).await,
+                event = self.watches.changed(), if self.settings.agent.events => self.drifted(event.is_ok()),
+                event = next_unit(&mut self.units), if self.settings.agent.events => {
+                    if event.is_err() {
+                        self.units = None;
+                        self.watch().await;
+                    }
+                    self.drifted(true);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn stop(&mut self) {
+        self.stopping = true;
+        notify(&[sd_notify::NotifyState::Stopping]);
+    }
+
+    async fn reload(&mut self) {
+        notify(&[sd_notify::NotifyState::Reloading]);
+        match config::load(&self.paths) {
+            Ok(settings) => self.settings = settings,
+            Err(error) => {
+                let problem = Problem::from(error);
+                self.tell_problem(EventKind::RunFailed, &problem);
+            }
+        }
+        self.next_poll = clock::instant();
+        self.watch().await;
+        notify(&[sd_notify::NotifyState::Ready]);
+    }
+
+    /// Starts a poll or a run when it is due and nothing of its kind is under way.
+    fn start_due(&mut self) {
+        let now = clock::instant();
+        if self.stopping {
+            return;
+        }
+        if self.polling.is_none() && now >= self.next_poll {
+            self.polling = Some(tokio::task::spawn_blocking(poll::start(&self.paths, &self.settings)));
+        }
+        if now >= self.next_check {
+            self.next_check = now + self.settings.agent.check.duration();
+            self.ask(Cause::Period, now);
+        }
+        if self.running.is_none()
+            && let Some((cause, _)) = self.pending.take_if(|(_, at)| now >= *at)
+        {
+            self.checks += u32::from(cause == Cause::Period);
+            let every = self.settings.agent.rehash_every;
+            let rehash = cause == Cause::Period && every > 0 && self.checks.is_multiple_of(every);
+            self.running = Some((cause, tokio::task::spawn_blocking(runs::start(&self.paths, cause, rehash))));
+        }
+    }
+
+    fn next_wake(&self) -> Instant {
+        let mut next = self.next_check;
+        if self.polling.is_none() {
+            next = next.min(self.next_poll);
+        }
+        if self.running.is_none()
+            && let Some((_, at)) = self.pending
+        {
+            next = next.min(at);
+        }
+        next
+    }
+
+    /// Asks for a run. One that waits already takes the earlier time, and the more telling cause.
+    fn ask(&mut self, cause: Cause, at: Instant) {
+        self.pending = Some(match self.pending.take() {
+            Some((waiting, earlier)) => (if waiting == Cause::Poll { waiting } else { cause }, earlier.min(at)),
+            None => (cause, at),
+        });
+    }
+
+    fn drifted(&mut self, _certain: bool) {
+        let now = clock::instant();
+        let pause = self.brake.pause(now);
+        self.ask(Cause::Drift, now + SETTLE.max(pause));
+    }
+
+    fn polled(&mut self, poll: Poll) {
+        let Poll { note, problem } = poll;
+        let failed = problem.is_some() || note.as_ref().is_none_or(|note| note.failures > 0);
+        let before = self.failures;
+        self.failures = if failed { before.saturating_add(1) } else { 0 };
+        match (before, failed) {
+            (0, true) => {
+                let reason = problem.map(|problem| problem.to_string()).unwrap_or_else(|| reason(note.as_ref()));
+                self.tell(EventKind::PollFailed, format!("the branch cannot be polled: {reason}"));
+            }
+            (1.., false) => self.tell(EventKind::PollRecovered, "the branch can be polled again".into()),
+            _ => {}
+        }
+        let delay = poll::delay(&self.settings, self.failures);
+        self.next_poll = clock::instant() + delay;
+        self.status.next_poll = Some(clock::now().saturating_add_unsigned(delay.as_secs()));
+        self.status.backoff =
+            (self.failures > 0).then(|| format!("waiting longer after {} failed polls in a row", self.failures));
+        if let Some(note) = note {
+            if !note.tip.is_empty() && self.seen.as_ref() != Some(&note.tip) {
+                self.seen = Some(note.tip.clone());
+                self.ask(Cause::Poll, clock::instant());
+            }
+            self.status.poll = Some(note);
+        }
+    }
+
+    async fn ran(&mut self, (cause, result): (Cause, Result<(), Problem>)) {
+        if let Err(problem) = result {
+            self.tell_problem(EventKind::RunFailed, &problem);
+        }
+        let run: Option<RunStatus> = load(&self.paths.status());
+        if cause == Cause::Drift && run.is_some_and(|run| run.counts.changed > 0) {
+            self.brake.corrected(clock::instant());
+        }
+        self.watch().await;
+    }
+
+    /// Watches what the desired state in force is about.
+    async fn watch(&mut self) {
+        if !self.settings.agent.events {
+            return;
+        }
+        let needs = Desired::load_any(&self.paths.desired()).map(|desired| needs(&desired)).unwrap_or_default();
+        let mut paths: BTreeSet<PathBuf> = needs.paths.keys().cloned().collect();
+        // A run by an operator, or a change of the settings, changes what has to be watched.
+        paths.extend([self.paths.desired()]);
+        if !needs.packages.is_empty() {
+            paths.extend(packages::databases());
+        }
+        if let Err(error) = self.watches.set(&paths) {
+            let problem = Problem::from(DaemonError::Watch(error));
+            self.tell_problem(EventKind::RunFailed, &problem);
+        }
+        if self.units.as_ref().is_none_or(|watch| *watch.units() != needs.units) {
+            self.units = match needs.units.is_empty() {
+                true => None,
+                false => watch(needs.units.clone()).await.ok(),
+            };
+        }
+        self.status.watches = self.watches.len() + needs.units.len();
+    }
+
+    fn publish(&mut self) {
+        let left = self.next_check.saturating_duration_since(clock::instant());
+        let next_check = clock::now().saturating_add_unsigned(left.as_secs());
+        // A second more or less is no news.
+        if self.status.next_check.is_none_or(|known| known.abs_diff(next_check) > 1) {
+            self.status.next_check = Some(next_check);
+        }
+        let text = serde_json::to_vec(&self.status).unwrap_or_default();
+        let written = std::fs::read(self.paths.agent_status()).unwrap_or_default();
+        if text != written
+            && let Err(error) = save(&self.paths.agent_status(), &self.status)
+        {
+            tracing::debug!(target: "abide", "the agent's status cannot be written: {error}");
+        }
+    }
+
+    fn tell(&self, kind: EventKind, message: String) {
+        journal::write(&Event { time: clock::now(), kind: Some(kind), message, ..Event::default() });
+    }
+
+    fn tell_problem(&self, kind: EventKind, problem: &Problem) {
+        let (message, code) = (problem.to_string(), Some(problem.code.clone()));
+        journal::write(&Event { time: clock::now(), kind: Some(kind), message, code, ..Event::default() });
+    }
+}
+
+fn needs(desired: &Desired) -> Needs {
+    crate::plan::needs(&desired.rendered().resources, &[])
+}
+
+fn reason(note: Option<&Note>) -> String {
+    let Some(note) = note else { return "the fetcher left no note".into() };
+    let problems = note.problems.iter().map(|problem| format!("[{}] {}: {}", problem.code, problem.url, problem.what));
+    problems.collect::<Vec<_>>().join("; ")
+}
+
+fn listen(kind: SignalKind) -> Result<Signal, DaemonError> {
+    signal(kind).map_err(DaemonError::Runtime)
+}
+
+fn notify(states: &[sd_notify::NotifyState<'_>]) {
+    // Without systemd there is nobody to tell.
+    let _ = sd_notify::notify(states);
+}
+
+/// Waits for a task; for ever when there is none. A task that panicked counts as one that found nothing.
+async fn finished(task: &mut Option<JoinHandle<Poll>>) -> Poll {
+    match task {
+        Some(handle) => {
+            let result = handle.await;
+            *task = None;
+            result.unwrap_or_default()
+        }
+        None => std::future::pending().await,
+    }
+}
+
+async fn run_finished(task: &mut Option<(Cause, JoinHandle<Result<(), Problem>>)>) -> (Cause, Result<(), Problem>) {
+    match task {
+        Some((cause, handle)) => {
+            let (cause, result) = (*cause, handle.await);
+            *task = None;
+            (cause, result.unwrap_or_else(|error| Err(DaemonError::Task(error.to_string()).into())))
+        }
+        None => std::future::pending().await,
+    }
+}
+
+async fn next_unit(units: &mut Option<UnitWatch>) -> Result<(), ()> {
+    match units {
+        Some(watch) => watch.next().await.map(drop).map_err(drop),
+        None => std::future::pending().await,
+    }
+}
+
+/// The pulse that systemd's watchdog wants; none when it does not want one.
+struct Heartbeat {
+    period: Option<Duration>,
+}
+
+fn watchdog() -> Heartbeat {
+    Heartbeat { period: sd_notify::watchdog_enabled().map(|period| period / 3) }
+}
+
+impl Heartbeat {
+    async fn beat(&mut self) {
+        match self.period {
+            Some(period) => tokio::time::sleep(period).await,
+            None => std::future::pending().await,
+        }
+    }
+}

@@ -1,0 +1,44 @@
+//! Start a run: `abide sync` as a process of its own.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::DaemonError;
+use crate::config::Paths;
+use crate::error::Problem;
+use crate::state::Cause;
+use crate::system::exec::{self, Program};
+
+/// A run that takes longer than this hangs. Package transactions on slow hosts take their time.
+const LONGEST: Duration = Duration::from_secs(6 * 3600);
+
+/// The work of one run, to be done on a thread of its own.
+pub fn start(paths: &Paths, cause: Cause, rehash: bool) -> impl FnOnce() -> Result<(), Problem> + Send + 'static {
+    let mut argv: Vec<String> = vec![program().to_string_lossy().into_owned(), "sync".into(), "--cause".into()];
+    argv.push(cause.word().into());
+    if rehash {
+        argv.push("--rehash".into());
+    }
+    for (option, folder) in [
+        ("--config-dir", &paths.config),
+        ("--state-dir", &paths.state),
+        ("--spool-dir", &paths.spool),
+        ("--run-dir", &paths.run),
+    ] {
+        argv.extend([option.to_owned(), folder.to_string_lossy().into_owned()]);
+    }
+    move || {
+        let output = exec::run(&Program { timeout: LONGEST, ..Program::new(argv) })?;
+        match output.code {
+            // 2 is a run that could do only a part, or nothing; it said why in journal and status.
+            Some(0..=2) => Ok(()),
+            _ => Err(DaemonError::Run { complaint: output.complaint() }.into()),
+        }
+    }
+}
+
+/// The program to run: the installed one, so that after an upgrade the next run is the new version's.
+fn program() -> PathBuf {
+    let own = std::env::args_os().next().map(PathBuf::from).filter(|path| path.is_absolute() && path.exists());
+    own.unwrap_or_else(|| PathBuf::from("/proc/self/exe"))
+}
