@@ -166,7 +166,8 @@ fn fetch(paths: &Paths, settings: &Settings, url: &str) -> Result<Option<Candida
         let first = note.problems.first();
         return Err(EnrollError::Fetch {
             url: url.to_owned(),
-            reason: first.map_or("no reason given".into(), |problem| format!("[{}] {}", problem.code, problem.what)),
+            reason: first
+                .map_or("no reason given".into(), |problem| format!("[{}] {}", problem.code, problem.what)),
             remedy: first.map_or("journalctl -u abide-fetch".into(), |problem| problem.remedy.clone()),
         }
         .into());
@@ -182,8 +183,8 @@ fn fleet(store: &Store, invitation: &Invitation) -> Result<String, Problem> {
     let commit = Commit::parse(&raw, id.kind()).map_err(|error| wrong(invitation, &error.to_string()))?;
     let tree = GitTree::new(store, commit.tree);
     let policy = tree.read("trust.toml").map_err(|error| wrong(invitation, &error.to_string()))?;
-    let policy = policy.ok_or_else(|| wrong(invitation, "its tree has no trust.toml"))?;
-    let policy = Policy::parse(&policy, "trust.toml").map_err(|error| wrong(invitation, &error.to_string()))?;
+    let policy =
+        Policy::parse(&policy, "trust.toml").map_err(|error| wrong(invitation, &error.to_string()))?;
     Ok(policy.fleet)
 }
 

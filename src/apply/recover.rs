@@ -24,6 +24,20 @@ pub struct Recovered {
     pub problems: Vec<Problem>,
 }
 
+impl std::fmt::Display for Recovered {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "run {} was interrupted and is recovered", self.run)?;
+        let pending: Vec<String> = self.pending.iter().map(ToString::to_string).collect();
+        if !pending.is_empty() {
+            write!(f, "; it was changing {}", pending.join(", "))?;
+        }
+        if !self.owed.is_empty() {
+            write!(f, "; still owed: {}", self.owed.join(", "))?;
+        }
+        Ok(())
+    }
+}
+
 /// Closes a run that died. Does nothing, and writes nothing, when there is none.
 ///
 /// # Errors

@@ -11,7 +11,9 @@ use crate::error::escaped;
 
 /// Shows what a run would change, as unified diffs.
 #[derive(Args)]
-#[command(after_help = "Exit code: 0 nothing would change, 1 something would, 2 errors.\n\nExample:\n  abide diff\n  abide diff -o json | jq '.steps[].resource'")]
+#[command(
+    after_help = "Exit code: 0 nothing would change, 1 something would, 2 errors.\n\nExample:\n  abide diff\n  abide diff -o json | jq '.steps[].resource'"
+)]
 pub struct Arguments {}
 
 /// Runs the command.
@@ -25,7 +27,8 @@ pub fn run(global: &Global, _arguments: &Arguments) -> Answer {
     global.print(&report.plan, || {
         let mut text = report.diff.clone();
         for problem in &report.status.problems {
-            let _ = writeln!(text, "{} {}", paint("✗", Style::Bad), problem.to_string().replace('\n', "\n  "));
+            let _ =
+                writeln!(text, "{} {}", paint("✗", Style::Bad), problem.to_string().replace('\n', "\n  "));
         }
         if report.plan.is_empty() && report.status.problems.is_empty() {
             let _ = writeln!(text, "{} nothing would change", paint("✓", Style::Good));
@@ -47,7 +50,8 @@ pub(super) fn step_line(step: &StepResult) -> String {
         StepOutcome::Skipped { because } => ("-", Style::Dim, format!("skipped, because {because} failed")),
         StepOutcome::Reported => ("≠", Style::Odd, "only reported".into()),
     };
-    let mut text = format!("{} {}  {}\n", paint(mark, style), escaped(&step.resource.to_string()), escaped(&note));
+    let mut text =
+        format!("{} {}  {}\n", paint(mark, style), escaped(&step.resource.to_string()), escaped(&note));
     if let Some(problem) = &step.problem {
         let _ = writeln!(text, "  {}", problem.to_string().replace('\n', "\n  "));
     }

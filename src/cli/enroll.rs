@@ -25,8 +25,10 @@ const LEAST_FREE: u64 = 200 << 20;
 
 /// Writes the root of trust, proves it against the remote, shows what the first run would change, and starts the agent.
 #[derive(Args)]
-#[command(after_help = "`abide init` prints the line to use.\n\nExample:\n  abide enroll https://git.example/fleet.git --introduction 5a1c… --key SHA256:…\n  \
-    abide enroll URL --introduction … --key … --yes      # for cloud-init\n  abide enroll --check")]
+#[command(
+    after_help = "`abide init` prints the line to use.\n\nExample:\n  abide enroll https://git.example/fleet.git --introduction 5a1c… --key SHA256:…\n  \
+    abide enroll URL --introduction … --key … --yes      # for cloud-init\n  abide enroll --check"
+)]
 pub struct Arguments {
     /// The repository.
     #[arg(required_unless_present = "check")]
@@ -62,7 +64,9 @@ pub fn run(global: &Global, arguments: &Arguments) -> Answer {
     if arguments.check {
         return check(global);
     }
-    let (Some(url), Some(introduction), Some(key)) = (&arguments.url, &arguments.introduction, &arguments.key) else {
+    let (Some(url), Some(introduction), Some(key)) =
+        (&arguments.url, &arguments.introduction, &arguments.key)
+    else {
         return Ok(FAILED);
     };
     let invitation = Invitation {
@@ -94,10 +98,16 @@ pub fn run(global: &Global, arguments: &Arguments) -> Answer {
 }
 
 fn describe(enrolled: &Enrolled) -> String {
-    let mut text = format!("{} the introduction is proven, fleet {}", paint("✓", Style::Good), enrolled.root.fleet);
+    let mut text =
+        format!("{} the introduction is proven, fleet {}", paint("✓", Style::Good), enrolled.root.fleet);
     if let Some(verified) = &enrolled.judgement.verified {
         let revision = verified.revision();
-        let _ = write!(text, "\n{} {revision} by {} is proven", paint("✓", Style::Good), escaped(&revision.signer));
+        let _ = write!(
+            text,
+            "\n{} {revision} by {} is proven",
+            paint("✓", Style::Good),
+            escaped(&revision.signer)
+        );
     }
     if let Some(rejection) = &enrolled.judgement.rejection {
         let problem = Problem::from(rejection);
@@ -180,42 +190,67 @@ fn check(global: &Global) -> Answer {
     let mut findings = Vec::new();
     let mut find = |question, result: Result<String, Problem>| {
         let good = result.is_ok();
-        findings.push(Finding { question, good, answer: result.unwrap_or_else(|problem| problem.to_string()) });
+        findings.push(Finding {
+            question,
+            good,
+            answer: result.unwrap_or_else(|problem| problem.to_string()),
+        });
     };
     let site = Site::load(&paths);
     find("settings and root of trust", site.as_ref().map(|_| "readable".into()).map_err(Clone::clone));
     find("state", State::open(&paths.state).map(|_| "readable".into()).map_err(Problem::from));
     let free = free_bytes(&paths.state).unwrap_or(0);
-    find("disk", match free >= LEAST_FREE {
-        true => Ok(format!("{} MiB free", free >> 20)),
-        false => Err(CommandError::LittleSpace { path: paths.state.clone(), mebibytes: free >> 20 }.into()),
-    });
-    find("clock", match crate::system::clock_is_plausible() {
-        true => Ok("plausible".into()),
-        false => Err(CommandError::Clock.into()),
-    });
+    find(
+        "disk",
+        match free >= LEAST_FREE {
+            true => Ok(format!("{} MiB free", free >> 20)),
+            false => {
+                Err(CommandError::LittleSpace { path: paths.state.clone(), mebibytes: free >> 20 }.into())
+            }
+        },
+    );
+    find(
+        "clock",
+        match crate::system::clock_is_plausible() {
+            true => Ok("plausible".into()),
+            false => Err(CommandError::Clock.into()),
+        },
+    );
     if let Ok(site) = &site {
         let poll = poll::start(&site.paths, &site.settings)();
-        let failed = poll.note.as_ref().filter(|note| note.failures > 0).and_then(|note| note.problems.first().cloned());
-        find("remote", match (poll.problem, failed) {
-            (Some(problem), _) => Err(problem),
-            (None, Some(problem)) => Err(EnrollError::Fetch {
-                url: problem.url,
-                reason: format!("[{}] {}", problem.code, problem.what),
-                remedy: problem.remedy,
-            }
-            .into()),
-            (None, None) => Ok("answers".into()),
-        });
+        let failed = poll
+            .note
+            .as_ref()
+            .filter(|note| note.failures > 0)
+            .and_then(|note| note.problems.first().cloned());
+        find(
+            "remote",
+            match (poll.problem, failed) {
+                (Some(problem), _) => Err(problem),
+                (None, Some(problem)) => Err(EnrollError::Fetch {
+                    url: problem.url,
+                    reason: format!("[{}] {}", problem.code, problem.what),
+                    remedy: problem.remedy,
+                }
+                .into()),
+                (None, None) => Ok("answers".into()),
+            },
+        );
         let report = converge(site, &Request { dry_run: true, ..Request::default() }, &mut |_| {});
-        find("branch", report.and_then(|report| match report.status.problems.into_iter().next() {
-            Some(problem) => Err(problem),
-            None => Ok("proven, and it can be planned".into()),
-        }));
+        find(
+            "branch",
+            report.and_then(|report| match report.status.problems.into_iter().next() {
+                Some(problem) => Err(problem),
+                None => Ok("proven, and it can be planned".into()),
+            }),
+        );
     }
     let agent: crate::report::status::AgentStatus =
         crate::report::status::load(&paths.agent_status()).unwrap_or_default();
-    find("agent", if process_exists(agent.pid) { Ok("running".into()) } else { Err(CommandError::NoAgent.into()) });
+    find(
+        "agent",
+        if process_exists(agent.pid) { Ok("running".into()) } else { Err(CommandError::NoAgent.into()) },
+    );
     global.print(&findings, || findings.iter().map(line).collect());
     Ok(if findings.iter().all(|finding| finding.good) { OK } else { DIFFERS })
 }

@@ -10,7 +10,9 @@ use crate::system::clock;
 
 /// Polls the remotes once; run by abide-fetch.service, as its user.
 #[derive(Args)]
-#[command(after_help = "Exit code: 0 a remote answered as it should, 1 none did.\n\nExample:\n  systemctl start abide-fetch.service\n  journalctl -u abide-fetch")]
+#[command(
+    after_help = "Exit code: 0 a remote answered as it should, 1 none did.\n\nExample:\n  systemctl start abide-fetch.service\n  journalctl -u abide-fetch"
+)]
 pub struct Arguments {}
 
 /// Runs the command.
@@ -29,13 +31,20 @@ pub fn run(global: &Global, _arguments: &Arguments) -> Answer {
 fn describe(note: &Note) -> String {
     let mut text = String::new();
     for problem in &note.problems {
-        let place = if problem.url.is_empty() { String::new() } else { format!("{}: ", escaped(&problem.url)) };
-        text.push_str(&format!("✗ [{}] {place}{}\n     do: {}\n", problem.code, problem.what, problem.remedy));
+        let place =
+            if problem.url.is_empty() { String::new() } else { format!("{}: ", escaped(&problem.url)) };
+        text.push_str(&format!(
+            "✗ [{}] {place}{}\n     do: {}\n",
+            problem.code, problem.what, problem.remedy
+        ));
     }
     if note.failures > 0 {
         text.push_str(&format!("✗ the branch was not polled, {} time(s) in a row\n", note.failures));
     } else if note.changed {
-        text.push_str(&format!("✓ {} from {}, {} bytes in {} ms\n", note.tip, note.url, note.received, note.took));
+        text.push_str(&format!(
+            "✓ {} from {}, {} bytes in {} ms\n",
+            note.tip, note.url, note.received, note.took
+        ));
     } else {
         text.push_str(&format!("✓ unchanged at {} on {}, in {} ms\n", note.tip, note.url, note.took));
     }
@@ -49,11 +58,25 @@ mod tests {
 
     #[test]
     fn a_note_reads_well() {
-        let good = Note { url: "https://a/b".into(), tip: "12ab".into(), changed: true, received: 7, took: 3, ..Note::default() };
+        let good = Note {
+            url: "https://a/b".into(),
+            tip: "12ab".into(),
+            changed: true,
+            received: 7,
+            took: 3,
+            ..Note::default()
+        };
         assert_eq!(describe(&good), "✓ 12ab from https://a/b, 7 bytes in 3 ms\n");
-        assert_eq!(describe(&Note { changed: false, ..good }), "✓ unchanged at 12ab on https://a/b, in 3 ms\n");
-        let problem =
-            RemoteProblem { url: "git://a".into(), code: "E102".into(), what: "silence".into(), remedy: "wait".into() };
+        assert_eq!(
+            describe(&Note { changed: false, ..good }),
+            "✓ unchanged at 12ab on https://a/b, in 3 ms\n"
+        );
+        let problem = RemoteProblem {
+            url: "git://a".into(),
+            code: "E102".into(),
+            what: "silence".into(),
+            remedy: "wait".into(),
+        };
         let bad = Note { failures: 2, problems: vec![problem], ..Note::default() };
         assert_eq!(
             describe(&bad),

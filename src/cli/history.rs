@@ -100,6 +100,5 @@ pub(super) fn render_steps(steps: &[StepRecord]) -> String {
 }
 
 fn reason(step: &StepRecord) -> String {
-    let what = step.problem.as_ref().and_then(|problem| problem.get("what")).and_then(|what| what.as_str());
-    what.map(|what| format!("  {}", escaped(what))).unwrap_or_default()
+    step.problem.as_ref().map(|problem| format!("  {}", escaped(&problem.what))).unwrap_or_default()
 }

@@ -3,9 +3,12 @@
 //! **Invariant:** data goes to standard output, talk to standard error, and the exit code is non-zero whenever a ✗ was printed.
 
 pub mod agent;
+pub mod build;
+pub mod check;
 pub mod diff;
 pub mod enroll;
 pub mod events;
+pub mod facts;
 pub mod fetch;
 pub mod history;
 pub mod status;
@@ -111,6 +114,9 @@ enum Command {
     Trace(trace::Arguments),
     Suspend(suspend::SuspendArguments),
     Resume(suspend::ResumeArguments),
+    Check(check::Arguments),
+    Build(build::Arguments),
+    Facts(facts::Arguments),
 }
 
 /// What a command returns: its exit code, or the problem that ended it.
@@ -192,9 +198,13 @@ impl Explain for CommandError {
                 "enrol the host and let it converge: `abide status` shows how far it is".into()
             }
             CommandError::NotConfirmed => "answer y, or give --yes".into(),
-            CommandError::LittleSpace { .. } => "make room: state, store and backups need a few hundred megabytes at most".into(),
+            CommandError::LittleSpace { .. } => {
+                "make room: state, store and backups need a few hundred megabytes at most".into()
+            }
             CommandError::Clock => "set the clock: timedatectl; expiry of keys is judged by it".into(),
-            CommandError::NoAgent => "start it: systemctl enable --now abide.service; or run `abide sync` without --wait".into(),
+            CommandError::NoAgent => {
+                "start it: systemctl enable --now abide.service; or run `abide sync` without --wait".into()
+            }
             CommandError::Signal { .. } => "systemctl reload abide.service".into(),
             CommandError::Lock { .. } => "check who may write the folder".into(),
         }
@@ -236,6 +246,9 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
         Command::Trace(arguments) => trace::run(&global, &arguments),
         Command::Suspend(arguments) => suspend::suspend(&global, &arguments),
         Command::Resume(arguments) => suspend::resume(&global, &arguments),
+        Command::Check(arguments) => check::run(&global, &arguments),
+        Command::Build(arguments) => build::run(&global, &arguments),
+        Command::Facts(arguments) => facts::run(&global, &arguments),
     };
     ExitCode::from(answer.unwrap_or_else(|problem| {
         terminal::problem(&global, &problem);

@@ -16,8 +16,10 @@ use crate::state::Cause;
 
 /// Fetches, proves, plans and applies, now.
 #[derive(Args)]
-#[command(after_help = "Exit code: 0 the host is as the branch declares, 2 it is not.\n\nExample:\n  abide sync\n  \
-    abide sync --dry-run\n  abide sync --only file:/etc/motd --only service:nginx")]
+#[command(
+    after_help = "Exit code: 0 the host is as the branch declares, 2 it is not.\n\nExample:\n  abide sync\n  \
+    abide sync --dry-run\n  abide sync --only file:/etc/motd --only service:nginx"
+)]
 pub struct Arguments {
     /// Only these resources, as `kind:name`.
     #[arg(long, value_name = "KIND:NAME", value_parser = parse_id)]
@@ -43,7 +45,8 @@ pub struct Arguments {
 }
 
 fn parse_id(text: &str) -> Result<ResourceId, String> {
-    ResourceId::parse(text).ok_or_else(|| format!("`{text}` is not of the form kind:name, such as file:/etc/motd"))
+    ResourceId::parse(text)
+        .ok_or_else(|| format!("`{text}` is not of the form kind:name, such as file:/etc/motd"))
 }
 
 fn parse_cause(text: &str) -> Result<Cause, String> {
@@ -72,7 +75,11 @@ pub fn run(global: &Global, arguments: &Arguments) -> Answer {
         dry_run: arguments.dry_run,
         rehash: arguments.rehash,
     };
-    let report = converge(&site, &request, &mut |text| if by_hand { terminal::progress(text) })?;
+    let report = converge(&site, &request, &mut |text| {
+        if by_hand {
+            terminal::progress(text)
+        }
+    })?;
     terminal::progress_done();
     if by_hand {
         global.print(&report.status, || render(&report, arguments.dry_run));
@@ -113,11 +120,10 @@ fn wait(global: &Global, site: &Site) -> Answer {
         terminal::progress("waiting for the agent …");
         let polled: status::AgentStatus = load(&paths.agent_status()).unwrap_or_default();
         let now: Option<status::RunStatus> = load(&paths.status());
-        let done = polled.poll != agent.poll && now.as_ref().map(|run| run.time) >= before.as_ref().map(|run| run.time);
+        let done = polled.poll != agent.poll
+            && now.as_ref().map(|run| run.time) >= before.as_ref().map(|run| run.time);
         let caught_up = match (&polled.poll, &now) {
-            (Some(note), Some(run)) => {
-                note.failures > 0 || run.seen.as_deref() == Some(note.tip.as_str())
-            }
+            (Some(note), Some(run)) => note.failures > 0 || run.seen.as_deref() == Some(note.tip.as_str()),
             _ => false,
         };
         if let Some(run) = now.filter(|_| done && caught_up) {

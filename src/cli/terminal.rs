@@ -53,6 +53,11 @@ pub fn paint_error(text: &str, style: Style) -> String {
     painted(text, style, colourful(std::io::stderr().is_terminal()))
 }
 
+/// Whether text on standard error may have colours.
+pub fn colours_errors() -> bool {
+    colourful(std::io::stderr().is_terminal())
+}
+
 /// Whether somebody watches standard error, so that progress is worth showing.
 pub fn watched() -> bool {
     std::io::stderr().is_terminal()

@@ -39,7 +39,8 @@ pub fn run(global: &Global, _arguments: &Arguments) -> Answer {
         roles.entry(&declared.origin.role).or_default().push(leaf);
     }
     global.print(&roles, || {
-        let mut text = format!("{}  {}\n", paint(&escaped(&desired.rendered().fleet), Style::Bold), desired.revision());
+        let mut text =
+            format!("{}  {}\n", paint(&escaped(&desired.rendered().fleet), Style::Bold), desired.revision());
         for (role, leaves) in &roles {
             let _ = writeln!(text, "└ {}", paint(&escaped(role), Style::Bold));
             for leaf in leaves {

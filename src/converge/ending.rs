@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 use super::{Report, Run, Target};
 use crate::apply::{Outcome, StepOutcome};
 use crate::error::Problem;
-use crate::plan::diff::{self, Sides};
 use crate::plan::Plan;
-use crate::report::status::{Health, Sync, save};
+use crate::plan::diff::{self, Sides};
 use crate::report::EventKind;
+use crate::report::status::{Health, Sync, save};
 use crate::resource::{Content, ContentOrigin, ResourceId};
 use crate::source::Objects;
 use crate::state::{Counts, RunStart};
@@ -80,7 +80,11 @@ impl Run<'_> {
             self.recorder.keep(problem);
         }
         let status = &mut self.recorder.status;
-        status.sync = if status.differing.is_empty() && status.verified.is_none() { Sync::Synced } else { Sync::OutOfSync };
+        status.sync = if status.differing.is_empty() && status.verified.is_none() {
+            Sync::Synced
+        } else {
+            Sync::OutOfSync
+        };
         status.health = match (&status.suspended, status.problems.is_empty()) {
             (_, false) => Health::Degraded,
             (Some(_), true) => Health::Suspended,
@@ -101,12 +105,24 @@ impl Run<'_> {
             match &result.outcome {
                 StepOutcome::Done => {
                     self.news(&subject, "")?;
-                    self.recorder.tell_resource(EventKind::ResourceChanged, id, &summary, format!("{id}: {summary}"), now);
+                    self.recorder.tell_resource(
+                        EventKind::ResourceChanged,
+                        id,
+                        &summary,
+                        format!("{id}: {summary}"),
+                        now,
+                    );
                 }
                 StepOutcome::Failed => {
                     let what = result.problem.as_ref().map_or("failed".to_owned(), ToString::to_string);
                     if self.news(&subject, &what)? {
-                        self.recorder.tell_resource(EventKind::ResourceFailed, id, &summary, format!("{id}: {what}"), now);
+                        self.recorder.tell_resource(
+                            EventKind::ResourceFailed,
+                            id,
+                            &summary,
+                            format!("{id}: {what}"),
+                            now,
+                        );
                     }
                 }
                 StepOutcome::Reported => {
@@ -156,7 +172,12 @@ impl Run<'_> {
         }
         let revision = target.desired.revision();
         let of = |wanted: fn(&StepOutcome) -> bool| -> BTreeSet<ResourceId> {
-            outcome.steps.iter().filter(|step| wanted(&step.outcome)).map(|step| step.resource.clone()).collect()
+            outcome
+                .steps
+                .iter()
+                .filter(|step| wanted(&step.outcome))
+                .map(|step| step.resource.clone())
+                .collect()
         };
         let changed = of(|outcome| *outcome == StepOutcome::Done);
         let mut failed = of(|outcome| matches!(outcome, StepOutcome::Failed | StepOutcome::Skipped { .. }));
@@ -177,7 +198,8 @@ impl Run<'_> {
         if self.state.applied()?.as_ref() != Some(revision) {
             self.state.set_applied(revision)?;
             if outcome.steps.is_empty() {
-                let start = RunStart { cause: self.request.cause, revision: Some(revision.clone()), started: now };
+                let start =
+                    RunStart { cause: self.request.cause, revision: Some(revision.clone()), started: now };
                 let unchanged = u32::try_from(target.desired.rendered().resources.len()).unwrap_or(u32::MAX);
                 self.state.add_run(&start, now, Counts { unchanged, ..Counts::default() }, None)?;
             }
@@ -193,10 +215,8 @@ impl Run<'_> {
         }
         let status = self.recorder.finish(clock::now(), took);
         if !self.request.dry_run && self.request.only.is_empty() {
-            save(&self.site.paths.status(), status).map_err(|source| super::ConvergeError::Write {
-                path: self.site.paths.status(),
-                source,
-            })?;
+            save(&self.site.paths.status(), status)
+                .map_err(|source| super::ConvergeError::Write { path: self.site.paths.status(), source })?;
         }
         Ok(())
     }

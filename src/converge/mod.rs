@@ -101,7 +101,11 @@ struct Target {
 
 impl<'a> Run<'a> {
     /// Takes the lock, opens the state, and recovers what an earlier run left unfinished.
-    fn begin(site: &'a Site, request: &'a Request, progress: &mut dyn FnMut(&str)) -> Result<Run<'a>, Problem> {
+    fn begin(
+        site: &'a Site,
+        request: &'a Request,
+        progress: &mut dyn FnMut(&str),
+    ) -> Result<Run<'a>, Problem> {
         let started = clock::instant();
         let mut state = State::open(&site.paths.state)?;
         let lock = site.lock(progress)?;
@@ -131,7 +135,12 @@ impl<'a> Run<'a> {
     }
 
     /// Executes the plan; nothing of it in a dry run or under a suspension.
-    fn apply(&mut self, target: &Target, plan: &Plan, progress: &mut dyn FnMut(&str)) -> Result<Outcome, Problem> {
+    fn apply(
+        &mut self,
+        target: &Target,
+        plan: &Plan,
+        progress: &mut dyn FnMut(&str),
+    ) -> Result<Outcome, Problem> {
         let now = clock::now();
         self.recorder.status.suspended =
             self.state.suspension()?.filter(|suspension| suspension.until.is_none_or(|until| until > now));
@@ -141,7 +150,10 @@ impl<'a> Run<'a> {
         if !target.known {
             // From here on this is what is enforced, whether or not all of it succeeds at once.
             let path = self.site.paths.desired();
-            target.desired.save(&path, &target.key).map_err(|source| ConvergeError::Write { path, source })?;
+            target
+                .desired
+                .save(&path, &target.key)
+                .map_err(|source| ConvergeError::Write { path, source })?;
         }
         if plan.steps.is_empty() && self.state.owed()?.is_empty() {
             return Ok(Outcome::default());
@@ -176,7 +188,8 @@ impl Contents for Stored<'_> {
         };
         let missing = || ConvergeError::Content { id: id.clone() };
         let id = gix::ObjectId::from_hex(id.as_bytes()).map_err(|_| missing())?;
-        let bytes = self.store.ok_or_else(missing)?.blob(id).map_err(|source| ConvergeError::Store { source })?;
+        let bytes =
+            self.store.ok_or_else(missing)?.blob(id).map_err(|source| ConvergeError::Store { source })?;
         Ok(bytes)
     }
 }

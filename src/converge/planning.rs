@@ -73,7 +73,9 @@ impl Run<'_> {
     /// Looks up in the archives' index what the plan wants installed. Whether something was looked up.
     fn consult(&mut self, plan: &Plan, observed: &mut Observed) -> Result<bool, Problem> {
         let wanted: BTreeMap<String, Option<String>> = actions(plan)
-            .filter(|(_, action)| action.operation == PackageOperation::Install && action.options.file.is_none())
+            .filter(|(_, action)| {
+                action.operation == PackageOperation::Install && action.options.file.is_none()
+            })
             .map(|(_, action)| (action.name.clone(), action.version.clone()))
             .collect();
         if wanted.is_empty() {

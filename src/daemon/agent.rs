@@ -158,7 +158,8 @@ impl Agent {
             self.checks += u32::from(cause == Cause::Period);
             let every = self.settings.agent.rehash_every;
             let rehash = cause == Cause::Period && every > 0 && self.checks.is_multiple_of(every);
-            self.running = Some((cause, tokio::task::spawn_blocking(runs::start(&self.paths, cause, rehash))));
+            self.running =
+                Some((cause, tokio::task::spawn_blocking(runs::start(&self.paths, cause, rehash))));
         }
     }
 
@@ -178,7 +179,9 @@ impl Agent {
     /// Asks for a run. One that waits already takes the earlier time, and the more telling cause.
     fn ask(&mut self, cause: Cause, at: Instant) {
         self.pending = Some(match self.pending.take() {
-            Some((waiting, earlier)) => (if waiting == Cause::Poll { waiting } else { cause }, earlier.min(at)),
+            Some((waiting, earlier)) => {
+                (if waiting == Cause::Poll { waiting } else { cause }, earlier.min(at))
+            }
             None => (cause, at),
         });
     }
@@ -196,7 +199,8 @@ impl Agent {
         self.failures = if failed { before.saturating_add(1) } else { 0 };
         match (before, failed) {
             (0, true) => {
-                let reason = problem.map(|problem| problem.to_string()).unwrap_or_else(|| reason(note.as_ref()));
+                let reason =
+                    problem.map(|problem| problem.to_string()).unwrap_or_else(|| reason(note.as_ref()));
                 self.tell(EventKind::PollFailed, format!("the branch cannot be polled: {reason}"));
             }
             (1.., false) => self.tell(EventKind::PollRecovered, "the branch can be polled again".into()),
@@ -205,8 +209,8 @@ impl Agent {
         let delay = poll::delay(&self.settings, self.failures);
         self.next_poll = clock::instant() + delay;
         self.status.next_poll = Some(clock::now().saturating_add_unsigned(delay.as_secs()));
-        self.status.backoff =
-            (self.failures > 0).then(|| format!("waiting longer after {} failed polls in a row", self.failures));
+        self.status.backoff = (self.failures > 0)
+            .then(|| format!("waiting longer after {} failed polls in a row", self.failures));
         if let Some(note) = note {
             if !note.tip.is_empty() && self.seen.as_ref() != Some(&note.tip) {
                 self.seen = Some(note.tip.clone());
@@ -232,7 +236,8 @@ impl Agent {
         if !self.settings.agent.events {
             return;
         }
-        let needs = Desired::load_any(&self.paths.desired()).map(|desired| needs(&desired)).unwrap_or_default();
+        let needs =
+            Desired::load_any(&self.paths.desired()).map(|desired| needs(&desired)).unwrap_or_default();
         let mut paths: BTreeSet<PathBuf> = needs.paths.keys().cloned().collect();
         // A run by an operator, or a change of the settings, changes what has to be watched.
         paths.extend([self.paths.desired()]);
@@ -284,7 +289,8 @@ fn needs(desired: &Desired) -> Needs {
 
 fn reason(note: Option<&Note>) -> String {
     let Some(note) = note else { return "the fetcher left no note".into() };
-    let problems = note.problems.iter().map(|problem| format!("[{}] {}: {}", problem.code, problem.url, problem.what));
+    let problems =
+        note.problems.iter().map(|problem| format!("[{}] {}: {}", problem.code, problem.url, problem.what));
     problems.collect::<Vec<_>>().join("; ")
 }
 
@@ -309,7 +315,9 @@ async fn finished(task: &mut Option<JoinHandle<Poll>>) -> Poll {
     }
 }
 
-async fn run_finished(task: &mut Option<(Cause, JoinHandle<Result<(), Problem>>)>) -> (Cause, Result<(), Problem>) {
+async fn run_finished(
+    task: &mut Option<(Cause, JoinHandle<Result<(), Problem>>)>,
+) -> (Cause, Result<(), Problem>) {
     match task {
         Some((cause, handle)) => {
             let (cause, result) = (*cause, handle.await);

@@ -28,7 +28,10 @@ pub fn start(paths: &Paths, settings: &Settings) -> impl FnOnce() -> Poll + Send
         // A fetcher that exits with an error has left the reason in its note.
         let started = Systemd::connect().and_then(|systemd| systemd.start_and_wait(UNIT, deadline));
         match source::read_note(&spool) {
-            Ok(Some(note)) => Poll { problem: started.err().filter(|_| note.failures == 0).map(Problem::from), note: Some(note) },
+            Ok(Some(note)) => Poll {
+                problem: started.err().filter(|_| note.failures == 0).map(Problem::from),
+                note: Some(note),
+            },
             Ok(None) => Poll { note: None, problem: started.err().map(Problem::from) },
             Err(error) => Poll { note: None, problem: Some(error.into()) },
         }

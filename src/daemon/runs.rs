@@ -13,8 +13,13 @@ use crate::system::exec::{self, Program};
 const LONGEST: Duration = Duration::from_secs(6 * 3600);
 
 /// The work of one run, to be done on a thread of its own.
-pub fn start(paths: &Paths, cause: Cause, rehash: bool) -> impl FnOnce() -> Result<(), Problem> + Send + 'static {
-    let mut argv: Vec<String> = vec![program().to_string_lossy().into_owned(), "sync".into(), "--cause".into()];
+pub fn start(
+    paths: &Paths,
+    cause: Cause,
+    rehash: bool,
+) -> impl FnOnce() -> Result<(), Problem> + Send + 'static {
+    let mut argv: Vec<String> =
+        vec![program().to_string_lossy().into_owned(), "sync".into(), "--cause".into()];
     argv.push(cause.word().into());
     if rehash {
         argv.push("--rehash".into());
@@ -39,6 +44,7 @@ pub fn start(paths: &Paths, cause: Cause, rehash: bool) -> impl FnOnce() -> Resu
 
 /// The program to run: the installed one, so that after an upgrade the next run is the new version's.
 fn program() -> PathBuf {
-    let own = std::env::args_os().next().map(PathBuf::from).filter(|path| path.is_absolute() && path.exists());
+    let own =
+        std::env::args_os().next().map(PathBuf::from).filter(|path| path.is_absolute() && path.exists());
     own.unwrap_or_else(|| PathBuf::from("/proc/self/exe"))
 }

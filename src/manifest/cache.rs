@@ -99,8 +99,9 @@ mod tests {
     }
 
     fn rendered(count: usize) -> Rendered {
-        let links: String =
-            (0..count).map(|number| format!("[symlink.\"/etc/many/{number}\"]\ntarget = \"to-{number}\"\n")).collect();
+        let links: String = (0..count)
+            .map(|number| format!("[symlink.\"/etc/many/{number}\"]\ntarget = \"to-{number}\"\n"))
+            .collect();
         let tree = MemoryTree::of(&[
             ("fleet.toml", "[fleet]\nname = \"f\"\nschema = 1\n[[assign]]\nroles = [\"many\"]\n"),
             ("roles/many/role.toml", &links),

@@ -15,22 +15,49 @@ use super::node::{Node, Value};
 use super::select::template_problem;
 use super::template::{Engine, Scope, to_template};
 use super::tree::Tree;
-use crate::resource::{Common, Content, Declaration, Declared, Enforce, KINDS, Kind, Relations, ResourceId};
+use crate::resource::{
+    Common, Content, Declaration, DeclareError, Declared, Enforce, KINDS, Kind, Relations, ResourceId,
+};
 
 /// The fields that every kind has, for suggestions, the reference and the schema.
 pub const COMMON: &[crate::resource::Field] = &[
     field("after", "list of resources", "[]", "Applied after these, such as `[\"package:nginx\"]`."),
     field("before", "list of resources", "[]", "Applied before these."),
-    field("when", "expression", "", "Only declared on hosts for which this is true, such as `\"host.os.family == 'debian'\"`."),
-    field("for-each", "list, table or expression", "", "One resource per item; the name and the fields can use `item`."),
-    field("prune", "boolean", "true", "Removed from the host again when it leaves the branch, if abide had created it."),
-    field("enforce", "boolean or \"warn\"", "true", "`\"warn\"` only reports drift; `false` does not even look."),
+    field(
+        "when",
+        "expression",
+        "",
+        "Only declared on hosts for which this is true, such as `\"host.os.family == 'debian'\"`.",
+    ),
+    field(
+        "for-each",
+        "list, table or expression",
+        "",
+        "One resource per item; the name and the fields can use `item`.",
+    ),
+    field(
+        "prune",
+        "boolean",
+        "true",
+        "Removed from the host again when it leaves the branch, if abide had created it.",
+    ),
+    field(
+        "enforce",
+        "boolean or \"warn\"",
+        "true",
+        "`\"warn\"` only reports drift; `false` does not even look.",
+    ),
     field("ignore", "list of strings", "[]", "Fields whose drift is not looked at."),
     field("wave", "integer", "0", "Resources of a lower wave come first."),
     field("sensitive", "boolean", "false", "Content and values are never shown in diffs, journal or state."),
 ];
 
-const fn field(name: &'static str, kind: &'static str, default: &'static str, doc: &'static str) -> crate::resource::Field {
+const fn field(
+    name: &'static str,
+    kind: &'static str,
+    default: &'static str,
+    doc: &'static str,
+) -> crate::resource::Field {
     crate::resource::Field { name, kind, default, doc }
 }
 
@@ -109,7 +136,12 @@ impl Declarer<'_> {
             if Engine::is_template(&table.name.name) {
                 let place = Place::new(&role.source, &table.name.span, "this is taken literally");
                 let help = "names are rendered only together with `for-each`";
-                self.problems.push(Diagnostic::new("E216", "a template in the name of a resource", place, help));
+                self.problems.push(Diagnostic::new(
+                    "E216",
+                    "a template in the name of a resource",
+                    place,
+                    help,
+                ));
                 return;
             }
             self.instance(Instance { role, table, kind, name: table.name.name.clone(), scope });
@@ -161,13 +193,23 @@ impl Declarer<'_> {
             _ => {
                 let message = format!("`for-each` is {}, not a list or a table", node.type_name());
                 let help = "give a list, a table, or an expression such as `\"vars.users\"`";
-                self.problems.push(Diagnostic::new("E216", message, Place::new(&role.source, &each.span, ""), help));
+                self.problems.push(Diagnostic::new(
+                    "E216",
+                    message,
+                    Place::new(&role.source, &each.span, ""),
+                    help,
+                ));
                 return None;
             }
         };
         if items.len() > limits::ITEMS {
             let message = format!("`for-each` has {} items, more than {}", items.len(), limits::ITEMS);
-            self.problems.push(Diagnostic::new("E214", message, Place::new(&role.source, &each.span, ""), "divide it"));
+            self.problems.push(Diagnostic::new(
+                "E214",
+                message,
+                Place::new(&role.source, &each.span, ""),
+                "divide it",
+            ));
             return None;
         }
         Some(items)
@@ -214,6 +256,7 @@ impl Declarer<'_> {
         let resource = match (kind.declare)(Declaration { name, table: node, files: &files }) {
             Ok(resource) => resource,
             Err(error) => {
+                let error = with_field(error, table, kind);
                 let mut problem = Diagnostic::declared("E209", error, &role.source, &table.name.span);
                 if let Some(place) = files.failure.take() {
                     problem = problem.and(place);
@@ -226,7 +269,8 @@ impl Declarer<'_> {
         let mut relations = Relations::default();
         resource.relations(&mut relations);
         for watched in &relations.watches {
-            let span = named.iter().find(|(known, _)| known == watched).map_or(&table.name.span, |(_, span)| span);
+            let span =
+                named.iter().find(|(known, _)| known == watched).map_or(&table.name.span, |(_, span)| span);
             references.push(Reference { id: watched.clone(), place: Place::new(&role.source, span, "") });
         }
         let origin = diagnostic::origin(&role.name, &role.source, table.name.span.start);
@@ -279,9 +323,9 @@ impl Declarer<'_> {
                 // Not `all`: every failing string is reported.
                 items.iter_mut().fold(Some(()), |fine, item| self.render(item, source, scope).and(fine))
             }
-            Value::Table(entries) => {
-                entries.iter_mut().fold(Some(()), |fine, (_, item)| self.render(item, source, scope).and(fine))
-            }
+            Value::Table(entries) => entries
+                .iter_mut()
+                .fold(Some(()), |fine, (_, item)| self.render(item, source, scope).and(fine)),
             _ => Some(()),
         }
     }
@@ -315,16 +359,26 @@ impl Declarer<'_> {
                 _ => Some(()),
             };
             if result.is_none() {
-                let message = format!("`{}` is not {}", field.name, field.kind);
+                let message = format!("`{}` cannot be {}", field.name, value.type_name());
                 let place = Place::new(source, &value.span, "");
-                self.problems.push(Diagnostic::new("E205", message, place, format!("make it {}", field.kind)));
+                self.problems.push(Diagnostic::new(
+                    "E205",
+                    message,
+                    place,
+                    format!("expected: {}", field.kind),
+                ));
             }
         }
         (common, references)
     }
 
     /// Reads a list of `kind:name`; `None` when it is not a list of strings.
-    fn references(&mut self, value: &Node, source: &Arc<Source>, references: &mut Vec<Reference>) -> Option<Vec<ResourceId>> {
+    fn references(
+        &mut self,
+        value: &Node,
+        source: &Arc<Source>,
+        references: &mut Vec<Reference>,
+    ) -> Option<Vec<ResourceId>> {
         let Value::Array(items) = &value.value else { return None };
         let mut ids = Vec::new();
         for item in items {
@@ -333,7 +387,8 @@ impl Declarer<'_> {
             let id = ResourceId::parse(text);
             let Some(id) = id.filter(|id| KINDS.iter().any(|kind| kind.name == id.kind)) else {
                 let word = text.split(':').next().unwrap_or(text);
-                let help = document::suggest(word, KINDS.iter().map(|kind| kind.name), "write `kind:name`; kinds");
+                let help =
+                    document::suggest(word, KINDS.iter().map(|kind| kind.name), "write `kind:name`; kinds");
                 let message = format!("`{text}` does not name a resource");
                 self.problems.push(Diagnostic::new("E213", message, place, help));
                 continue;
@@ -352,7 +407,12 @@ impl Declarer<'_> {
             if !kind.fields.iter().any(|field| field.name == name) {
                 let help = document::suggest(name, kind.fields.iter().map(|field| field.name), "fields");
                 let message = format!("`{name}` is not a field of {}", kind.name);
-                self.problems.push(Diagnostic::new("E204", message, Place::new(source, &item.span, ""), help));
+                self.problems.push(Diagnostic::new(
+                    "E204",
+                    message,
+                    Place::new(source, &item.span, ""),
+                    help,
+                ));
             }
             names.push(name.to_owned());
         }
@@ -372,6 +432,19 @@ impl Declarer<'_> {
             }
         }
     }
+}
+
+/// Where a kind's error has no remedy of its own, the meaning of the field it points at is one.
+fn with_field(mut error: DeclareError, table: &Table, kind: &Kind) -> DeclareError {
+    let span = error.span.clone().filter(|_| error.help.is_empty());
+    let inside = |node: &Node| {
+        span.as_ref().is_some_and(|span| node.span.start <= span.start && span.end <= node.span.end)
+    };
+    let key = table.node.entries().iter().find(|(_, node)| inside(node)).map(|(key, _)| key.name.as_str());
+    if let Some(field) = kind.fields.iter().find(|field| Some(field.name) == key) {
+        error.help = format!("`{}` takes: {}. {}", field.name, field.kind, field.doc);
+    }
+    error
 }
 
 fn enforce(value: &Node) -> Option<Enforce> {

@@ -101,7 +101,12 @@ pub struct Diagnostic {
 
 impl Diagnostic {
     /// An error at one place.
-    pub fn new(code: &'static str, message: impl Into<String>, place: Place, help: impl Into<String>) -> Diagnostic {
+    pub fn new(
+        code: &'static str,
+        message: impl Into<String>,
+        place: Place,
+        help: impl Into<String>,
+    ) -> Diagnostic {
         Diagnostic {
             severity: Severity::Error,
             code: Code(code),
@@ -124,7 +129,12 @@ impl Diagnostic {
     }
 
     /// An error that a reader of nodes or a kind found; `head` is where it points when the error has no place.
-    pub fn declared(code: &'static str, error: DeclareError, source: &Arc<Source>, head: &Range<usize>) -> Diagnostic {
+    pub fn declared(
+        code: &'static str,
+        error: DeclareError,
+        source: &Arc<Source>,
+        head: &Range<usize>,
+    ) -> Diagnostic {
         let span = error.span.unwrap_or_else(|| head.clone());
         let help = if error.help.is_empty() { "correct it".to_owned() } else { error.help };
         Diagnostic::new(code, error.message, Place::new(source, &span, ""), help)
@@ -140,6 +150,9 @@ impl Diagnostic {
         for snippet in self.snippets() {
             group = group.element(snippet);
         }
+        for place in self.places.iter().filter(|place| place.source.text.is_empty()) {
+            group = group.element(annotate_snippets::Origin::path(place.source.file.as_str()));
+        }
         if !self.help.is_empty() {
             group = group.element(Level::HELP.message(self.help.as_str()));
         }
@@ -149,7 +162,7 @@ impl Diagnostic {
 
     fn snippets(&self) -> Vec<Snippet<'_, annotate_snippets::Annotation<'_>>> {
         let mut files: Vec<(&Arc<Source>, Vec<&Place>)> = Vec::new();
-        for place in &self.places {
+        for place in self.places.iter().filter(|place| !place.source.text.is_empty()) {
             match files.iter_mut().find(|(source, _)| Arc::ptr_eq(source, &place.source)) {
                 Some((_, places)) => places.push(place),
                 None => files.push((&place.source, vec![place])),

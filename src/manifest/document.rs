@@ -103,16 +103,29 @@ pub(crate) fn text(tree: &dyn Tree, path: &str) -> Result<Arc<Source>, Diagnosti
     let empty = Arc::new(Source { file: path.to_owned(), text: String::new() });
     let place = || Place::new(&empty, &(0..0), "");
     let bytes = tree.read(path).map_err(|error| match error {
-        TreeError::Missing(_) => Diagnostic::new("E202", format!("`{path}` is missing"), place(), "add the file"),
-        error => Diagnostic::new("E201", error.in_one_line(), place(), "make it a plain file that can be read"),
+        TreeError::Missing(_) => {
+            Diagnostic::new("E202", format!("`{path}` is missing"), place(), "add the file")
+        }
+        error => {
+            Diagnostic::new("E201", error.in_one_line(), place(), "make it a plain file that can be read")
+        }
     })?;
     if bytes.len() > limits::TEXT_BYTES {
         let message = format!("`{path}` has {} bytes, more than {}", bytes.len(), limits::TEXT_BYTES);
         return Err(Diagnostic::new("E214", message, place(), "divide it"));
     }
     let text = String::from_utf8(bytes).map_err(|error| {
-        let line = error.as_bytes()[..error.utf8_error().valid_up_to()].iter().filter(|byte| **byte == b'\n').count() + 1;
-        Diagnostic::new("E203", format!("`{path}` is not UTF-8 in line {line}"), place(), "save the file as UTF-8")
+        let line = error.as_bytes()[..error.utf8_error().valid_up_to()]
+            .iter()
+            .filter(|byte| **byte == b'\n')
+            .count()
+            + 1;
+        Diagnostic::new(
+            "E203",
+            format!("`{path}` is not UTF-8 in line {line}"),
+            place(),
+            "save the file as UTF-8",
+        )
     })?;
     Ok(Arc::new(Source { file: path.to_owned(), text }))
 }
@@ -205,7 +218,12 @@ impl Reading<'_> {
             self.known(item, &["roles", "when", "vars"]);
             if item.get("roles").is_none() && item.get("vars").is_none() {
                 let help = "add `roles = [\"…\"]`";
-                self.problem("E205", &item.span, "an assignment gives neither roles nor variables".into(), help);
+                self.problem(
+                    "E205",
+                    &item.span,
+                    "an assignment gives neither roles nor variables".into(),
+                    help,
+                );
             }
             assignments.push(Assignment {
                 roles: self.words(item, "roles"),
@@ -239,7 +257,12 @@ impl Reading<'_> {
     fn named(&mut self, kind: &Key, node: &Node, tables: &mut Vec<Table>) {
         let help = format!("write `[{}.\"NAME\"]` with the fields below", kind.name);
         if !matches!(node.value, Value::Table(_)) {
-            self.problem("E205", &node.span, format!("`{}` is {}, not a table", kind.name, node.type_name()), help);
+            self.problem(
+                "E205",
+                &node.span,
+                format!("`{}` is {}, not a table", kind.name, node.type_name()),
+                help,
+            );
             return;
         }
         for (name, node) in node.entries() {
@@ -278,7 +301,12 @@ impl Fleet {
         reading.known(&root, &["fleet", "vars", "assign"]);
         let fleet = reading.table(&root, "fleet");
         if fleet.is_none() && root.get("fleet").is_none() {
-            reading.problem("E205", &(0..0), "the table `[fleet]` is missing".into(), "add `[fleet]` with `name` and `schema = 1`");
+            reading.problem(
+                "E205",
+                &(0..0),
+                "the table `[fleet]` is missing".into(),
+                "add `[fleet]` with `name` and `schema = 1`",
+            );
         }
         let name = fleet.as_ref().and_then(|fleet| reading.head(fleet)).unwrap_or_default();
         let variables = reading.table(&root, "vars");
@@ -295,10 +323,19 @@ impl Reading<'_> {
             Some((Value::Integer(SCHEMA), _)) => {}
             Some((Value::Integer(other), span)) => {
                 let message = format!("schema {other} is not known to this version of abide");
-                self.problem("E217", &span, message, format!("use schema {SCHEMA}, or upgrade abide on the hosts first"));
+                self.problem(
+                    "E217",
+                    &span,
+                    message,
+                    format!("use schema {SCHEMA}, or upgrade abide on the hosts first"),
+                );
             }
-            Some((_, span)) => self.problem("E205", &span, "`schema` is not an integer".into(), "write `schema = 1`"),
-            None => self.problem("E205", &fleet.span, "the key `schema` is missing".into(), "add `schema = 1`"),
+            Some((_, span)) => {
+                self.problem("E205", &span, "`schema` is not an integer".into(), "write `schema = 1`")
+            }
+            None => {
+                self.problem("E205", &fleet.span, "the key `schema` is missing".into(), "add `schema = 1`")
+            }
         }
         let word = self.word(fleet, "name");
         match &word {

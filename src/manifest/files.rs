@@ -104,10 +104,18 @@ impl Files<'_> {
                 EntryKind::Tree => self.walk(top, &path, depth + 1, found)?,
                 EntryKind::File | EntryKind::Executable => {
                     let content = self.content(&format!("{top}/{path}"))?;
-                    found.push(FolderEntry { path, executable: entry.kind == EntryKind::Executable, content });
+                    found.push(FolderEntry {
+                        path,
+                        executable: entry.kind == EntryKind::Executable,
+                        content,
+                    });
                 }
-                EntryKind::Symlink => return Err(format!("`{top}/{path}` is a symlink: declare it as a `symlink`")),
-                EntryKind::Submodule => return Err(format!("`{top}/{path}` is a submodule; they are not fetched")),
+                EntryKind::Symlink => {
+                    return Err(format!("`{top}/{path}` is a symlink: declare it as a `symlink`"));
+                }
+                EntryKind::Submodule => {
+                    return Err(format!("`{top}/{path}` is a submodule; they are not fetched"));
+                }
             }
             if found.len() > limits::FOLDER_FILES {
                 return Err(format!("`{top}` has more than {} files", limits::FOLDER_FILES));

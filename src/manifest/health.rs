@@ -63,7 +63,12 @@ pub const FIELDS: &[crate::resource::Field] = &[
     field("within", "duration", "\"30s\"", "Time in which the check must succeed once."),
 ];
 
-const fn field(name: &'static str, kind: &'static str, default: &'static str, doc: &'static str) -> crate::resource::Field {
+const fn field(
+    name: &'static str,
+    kind: &'static str,
+    default: &'static str,
+    doc: &'static str,
+) -> crate::resource::Field {
     crate::resource::Field { name, kind, default, doc }
 }
 
@@ -80,13 +85,19 @@ impl Health {
         let mut probes = Vec::new();
         if let Some(url) = fields.http {
             if !url.starts_with("http://") && !url.starts_with("https://") {
-                return Err(wrong("http", "this is not an http or https URL", "write `http://…` or `https://…`"));
+                return Err(wrong(
+                    "http",
+                    "this is not an http or https URL",
+                    "write `http://…` or `https://…`",
+                ));
             }
             probes.push(Probe::Http(url));
         }
         if let Some(address) = fields.tcp {
             let port = address.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok());
-            port.ok_or_else(|| wrong("tcp", "this is not `host:port`", "write it like `\"127.0.0.1:5432\"`"))?;
+            port.ok_or_else(|| {
+                wrong("tcp", "this is not `host:port`", "write it like `\"127.0.0.1:5432\"`")
+            })?;
             probes.push(Probe::Tcp(address));
         }
         probes.extend(fields.unit.map(Probe::Unit));
@@ -100,8 +111,12 @@ impl Health {
             (Some(path), Some(age)) if path.is_absolute() => {
                 probes.push(Probe::Fresh { path, seconds: age.seconds });
             }
-            (Some(_), Some(_)) => return Err(wrong("file", "this is not an absolute path", "write it from `/` on")),
-            (Some(_), None) => return Err(wrong("file", "`file` needs `max-age`", "add `max-age = \"10m\"`")),
+            (Some(_), Some(_)) => {
+                return Err(wrong("file", "this is not an absolute path", "write it from `/` on"));
+            }
+            (Some(_), None) => {
+                return Err(wrong("file", "`file` needs `max-age`", "add `max-age = \"10m\"`"));
+            }
             (None, Some(_)) => return Err(wrong("max-age", "`max-age` needs `file`", "add `file = \"/…\"`")),
             (None, None) => {}
         }

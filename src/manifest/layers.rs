@@ -86,7 +86,9 @@ impl Layered {
         if let Value::Table(entries) = &node.value {
             let entries = entries.iter();
             return Layered::Table(
-                entries.map(|(key, node)| (key.name.clone(), Layered::of(node, source, Vec::new()))).collect(),
+                entries
+                    .map(|(key, node)| (key.name.clone(), Layered::of(node, source, Vec::new())))
+                    .collect(),
             );
         }
         below.push(SetAt { source: source.clone(), offset: node.span.start });
@@ -97,9 +99,9 @@ impl Layered {
     pub fn to_template(&self) -> minijinja::Value {
         match self {
             Layered::Value { node, .. } => super::template::to_template(node),
-            Layered::Table(table) => {
-                minijinja::Value::from_pairs(table.iter().map(|(key, value)| (key.clone(), value.to_template())))
-            }
+            Layered::Table(table) => minijinja::Value::from_pairs(
+                table.iter().map(|(key, value)| (key.clone(), value.to_template())),
+            ),
         }
     }
 
@@ -146,7 +148,11 @@ mod tests {
     }
 
     fn shown(layered: &Layered) -> Vec<String> {
-        layered.explain().into_iter().map(|line| format!("{} = {} <- {}", line.name, line.value, line.from)).collect()
+        layered
+            .explain()
+            .into_iter()
+            .map(|line| format!("{} = {} <- {}", line.name, line.value, line.from))
+            .collect()
     }
 
     #[test]
@@ -165,9 +171,8 @@ mod tests {
 
     fn document() -> impl Strategy<Value = String> {
         let value = prop_oneof!["[1-9][0-9]{0,2}", "\"[a-z]{0,4}\"", "\\[[0-9]\\]", "\\{ [xy] = [0-9] \\}"];
-        proptest::collection::btree_map("[a-c]", value, 0..4).prop_map(|entries| {
-            entries.iter().map(|(key, value)| format!("{key} = {value}\n")).collect()
-        })
+        proptest::collection::btree_map("[a-c]", value, 0..4)
+            .prop_map(|entries| entries.iter().map(|(key, value)| format!("{key} = {value}\n")).collect())
     }
 
     proptest! {

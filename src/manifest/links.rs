@@ -53,8 +53,12 @@ pub(crate) fn paths(entries: &[Entry], problems: &mut Diagnostics) {
             let Provision::Path(path) = provision else { continue };
             match owners.insert(path, entry) {
                 Some(first) if first.declared.id != entry.declared.id => {
-                    let message =
-                        format!("{} and {} both manage {}", first.declared.id, entry.declared.id, path.display());
+                    let message = format!(
+                        "{} and {} both manage {}",
+                        first.declared.id,
+                        entry.declared.id,
+                        path.display()
+                    );
                     problems.push(both("E212", message, entry, first, "remove one of them"));
                 }
                 _ => {}
@@ -70,7 +74,8 @@ pub(crate) fn references(
     dropped: &std::collections::HashSet<ResourceId>,
     problems: &mut Diagnostics,
 ) {
-    let declared: std::collections::HashSet<ResourceId> = entries.iter().map(|entry| entry.declared.id.clone()).collect();
+    let declared: std::collections::HashSet<ResourceId> =
+        entries.iter().map(|entry| entry.declared.id.clone()).collect();
     for entry in entries.iter_mut() {
         for reference in &entry.references {
             if declared.contains(&reference.id) || dropped.contains(&reference.id) {

@@ -13,8 +13,8 @@ pub mod layers;
 pub mod limits;
 mod links;
 pub mod node;
-//pub mod prove;
-//pub mod schema;
+pub mod prove;
+pub mod schema;
 mod select;
 pub mod template;
 pub mod tree;
@@ -186,7 +186,11 @@ fn evaluate(
         declarer.role(role, &selection.scope(&variables));
         if keep {
             let because = because.clone();
-            explanation.roles.push(ExplainedRole { name: role.name.clone(), because, variables: variables.explain() });
+            explanation.roles.push(ExplainedRole {
+                name: role.name.clone(),
+                because,
+                variables: variables.explain(),
+            });
         }
     }
     let Declarer { entries, dropped, health, shown, .. } = declarer;
@@ -216,7 +220,11 @@ fn explained(selection: &Selection, keep: bool) -> Explanation {
         when: assignment.when.as_ref().map(|when| when.text.clone()).unwrap_or_default(),
         matches: *matches,
     });
-    Explanation { labels: selection.labels.clone(), assignments: assignments.collect(), ..Explanation::default() }
+    Explanation {
+        labels: selection.labels.clone(),
+        assignments: assignments.collect(),
+        ..Explanation::default()
+    }
 }
 
 #[cfg(test)]

@@ -146,7 +146,9 @@ impl Node {
             Value::String(text) => quoted(text),
             Value::Integer(number) => number.to_string(),
             Value::Float(number) if number.is_nan() => "nan".to_owned(),
-            Value::Float(number) if number.is_infinite() => if *number > 0.0 { "inf" } else { "-inf" }.to_owned(),
+            Value::Float(number) if number.is_infinite() => {
+                if *number > 0.0 { "inf" } else { "-inf" }.to_owned()
+            }
             Value::Float(number) => format!("{number:?}"),
             Value::Boolean(flag) => flag.to_string(),
             Value::Datetime(text) => text.clone(),
@@ -155,7 +157,8 @@ impl Node {
             }
             Value::Table(entries) if entries.is_empty() => "{}".to_owned(),
             Value::Table(entries) => {
-                let entry = |(key, node): &(Key, Node)| format!("{} = {}", key_text(&key.name), node.to_toml());
+                let entry =
+                    |(key, node): &(Key, Node)| format!("{} = {}", key_text(&key.name), node.to_toml());
                 format!("{{ {} }}", entries.iter().map(entry).collect::<Vec<_>>().join(", "))
             }
         }

@@ -44,13 +44,19 @@ impl Selection {
         let mut labels = host.labels.clone();
         labels.extend(host_file.iter().flat_map(|file| file.labels.clone()));
         let host = host_value(host, &labels, facts);
-        let mut selection = Selection { fleet, host_file, labels, host, matched: Vec::new(), roles: Vec::new() };
+        let mut selection =
+            Selection { fleet, host_file, labels, host, matched: Vec::new(), roles: Vec::new() };
         selection.matched = selection.match_assignments(engine, forced, problems);
         selection.load_roles(tree, problems);
         Some(selection)
     }
 
-    fn match_assignments(&self, engine: &Engine, forced: Forced, problems: &mut Diagnostics) -> Vec<Option<bool>> {
+    fn match_assignments(
+        &self,
+        engine: &Engine,
+        forced: Forced,
+        problems: &mut Diagnostics,
+    ) -> Vec<Option<bool>> {
         let scope = Scope::new(vec![("host", self.host.clone())], OPEN);
         let mut matched = Vec::new();
         for (number, assignment) in self.fleet.assignments.iter().enumerate() {
@@ -120,14 +126,29 @@ fn host_value(host: &HostIdentity, labels: &BTreeMap<String, String>, facts: &Fa
     let mut value = serde_json::to_value(facts).unwrap_or_default();
     if let Some(table) = value.as_object_mut() {
         table.insert("name".into(), host.name.clone().into());
-        table.insert("labels".into(), labels.iter().map(|(key, text)| (key.clone(), text.clone().into())).collect::<serde_json::Map<_, _>>().into());
+        table.insert(
+            "labels".into(),
+            labels
+                .iter()
+                .map(|(key, text)| (key.clone(), text.clone().into()))
+                .collect::<serde_json::Map<_, _>>()
+                .into(),
+        );
     }
     minijinja::Value::from(minijinja::value::Serde(value))
 }
 
 /// A failed template or expression inside a string of a TOML file.
-pub(crate) fn template_problem(source: &Arc<Source>, span: &Range<usize>, text: &str, failure: Failure) -> Diagnostic {
-    let span = failure.range.and_then(|range| inside(&source.text, span, text, range)).unwrap_or_else(|| span.clone());
+pub(crate) fn template_problem(
+    source: &Arc<Source>,
+    span: &Range<usize>,
+    text: &str,
+    failure: Failure,
+) -> Diagnostic {
+    let span = failure
+        .range
+        .and_then(|range| inside(&source.text, span, text, range))
+        .unwrap_or_else(|| span.clone());
     Diagnostic::new("E210", failure.message, Place::new(source, &span, ""), failure.help)
 }
 
@@ -159,7 +180,11 @@ impl Loader<'_> {
             return;
         }
         if self.stack.len() >= limits::INCLUDE_DEPTH || self.roles.len() >= limits::ROLES {
-            let message = format!("too many roles: at most {} for one host, {} inside each other", limits::ROLES, limits::INCLUDE_DEPTH);
+            let message = format!(
+                "too many roles: at most {} for one host, {} inside each other",
+                limits::ROLES,
+                limits::INCLUDE_DEPTH
+            );
             self.problems.push(Diagnostic::new("E214", message, place, "include less"));
             return;
         }
@@ -177,7 +202,11 @@ impl Loader<'_> {
         };
         self.stack.push((name.clone(), place));
         for included in &role.include {
-            let because = format!("included by {name} ({}:{})", role.source.file, role.source.line(included.span.start));
+            let because = format!(
+                "included by {name} ({}:{})",
+                role.source.file,
+                role.source.line(included.span.start)
+            );
             self.load(included, &role.source, because);
         }
         self.stack.pop();

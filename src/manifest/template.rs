@@ -80,7 +80,8 @@ impl Engine {
                 return Err(too_much());
             }
             rendered?;
-            String::from_utf8(output.bytes).map_err(|_| Error::new(ErrorKind::WriteFailure, "the output is not UTF-8"))
+            String::from_utf8(output.bytes)
+                .map_err(|_| Error::new(ErrorKind::WriteFailure, "the output is not UTF-8"))
         })
     }
 
@@ -93,7 +94,7 @@ impl Engine {
         if let Some((expression, offset)) = only_expression(text)
             && let Ok(compiled) = environment.compile_expression(expression)
         {
-            let value = scope.watch(text, &environment, |root| compiled.eval(root).and_then(defined));
+            let value = scope.watch(expression, &environment, |root| compiled.eval(root).and_then(defined));
             let moved = |mut failure: Failure| {
                 failure.range = failure.range.map(|range| range.start + offset..range.end + offset);
                 failure
@@ -157,7 +158,10 @@ impl std::io::Write for Bounded {
 }
 
 fn too_much() -> Error {
-    Error::new(ErrorKind::WriteFailure, format!("the output has more than {} MiB", limits::OUTPUT_BYTES >> 20))
+    Error::new(
+        ErrorKind::WriteFailure,
+        format!("the output has more than {} MiB", limits::OUTPUT_BYTES >> 20),
+    )
 }
 
 /// `{{ expression }}` and nothing else: the expression and where it starts.
@@ -190,7 +194,9 @@ impl Failure {
         };
         let help = match error.kind() {
             ErrorKind::UndefinedError => "check the spelling, define it in [vars], or give a `default(…)`",
-            ErrorKind::SyntaxError => "correct the template; to have `{{` as it is, write `{% raw %}…{% endraw %}`",
+            ErrorKind::SyntaxError => {
+                "correct the template; to have `{{` as it is, write `{% raw %}…{% endraw %}`"
+            }
             ErrorKind::OutOfFuel => "loop over less",
             ErrorKind::UnknownFilter | ErrorKind::UnknownFunction | ErrorKind::UnknownTest => {
                 "the manual's chapter on the manifest lists what there is"
@@ -387,7 +393,8 @@ fn to_json(value: &Value) -> Result<String, Error> {
 }
 
 fn to_toml(value: &Value) -> Result<String, Error> {
-    let value = from_template(value).map_err(|failure| Error::new(ErrorKind::BadSerialization, failure.message))?;
+    let value =
+        from_template(value).map_err(|failure| Error::new(ErrorKind::BadSerialization, failure.message))?;
     Ok(Node { value, span: 0..0 }.to_toml())
 }
 
@@ -458,7 +465,10 @@ mod tests {
             ("{{ vars.port", "syntax error"),
             ("{{ fail('not here') }}", "invalid operation: not here"),
             ("{{ vars.port | frobnicate }}", "unknown filter"),
-            ("{% for a in range(9999) %}{% for b in range(9999) %}x{% endfor %}{% endfor %}", "too many steps"),
+            (
+                "{% for a in range(9999) %}{% for b in range(9999) %}x{% endfor %}{% endfor %}",
+                "too many steps",
+            ),
             ("{% include 'x' %}", "syntax error"),
         ] {
             let message = string(text).unwrap_err();
@@ -478,7 +488,11 @@ mod tests {
             ("vars.port", Err("the condition is number, not true or false")),
         ] {
             let result = engine.condition(text, &scope());
-            assert_eq!(result.as_ref().map_err(|failure| failure.message.as_str()), expected.as_ref().map_err(|e| *e), "{text}");
+            assert_eq!(
+                result.as_ref().map_err(|failure| failure.message.as_str()),
+                expected.as_ref().map_err(|e| *e),
+                "{text}"
+            );
         }
         let failure = engine.condition("host.os.famly == 'debian'", &scope()).unwrap_err();
         assert_eq!((failure.range, failure.help.as_str()), (Some(0..13), "did you mean `host.os.family`?"));

@@ -65,8 +65,11 @@ fn layers_are_defaults_fleet_assignment_host() {
     let fleet = "[fleet]\nname = \"a\"\nschema = 1\n[vars]\nb = \"fleet\"\nc = \"fleet\"\nd = \"fleet\"\n
 [[assign]]\nroles = [\"base\"]\nvars = { c = \"assign\", d = \"assign\" }\n";
     let role = "[vars]\na = \"role\"\nb = \"role\"\n[symlink.\"/l\"]\ntarget = \"{{ vars.a }}-{{ vars.b }}-{{ vars.c }}-{{ vars.d }}\"\n";
-    let files =
-        [("fleet.toml", fleet), ("roles/base/role.toml", role), ("hosts/web-01.toml", "[vars]\nd = \"host\"\n")];
+    let files = [
+        ("fleet.toml", fleet),
+        ("roles/base/role.toml", role),
+        ("hosts/web-01.toml", "[vars]\nd = \"host\"\n"),
+    ];
     assert_eq!(targets(&rendered(&files).unwrap()), ["role-fleet-assign-host"]);
     let (_, explanation, _) = explain(&MemoryTree::of(&files), &host(), &facts());
     let lines: Vec<String> = explanation.roles[0].variables.iter().map(|line| format!("{line:?}")).collect();
@@ -113,7 +116,10 @@ fn common_fields_are_read() {
     let rendered = role(text).unwrap();
     let common = &rendered.resources[0].common;
     assert_eq!(common.after, [ResourceId::new("symlink", "/b")]);
-    assert_eq!((common.enforce, common.prune, common.wave, common.sensitive), (Enforce::Warn, false, -1, true));
+    assert_eq!(
+        (common.enforce, common.prune, common.wave, common.sensitive),
+        (Enforce::Warn, false, -1, true)
+    );
     assert_eq!(common.ignore, ["target"]);
     // What is not declared on this host leaves no reference behind.
     assert!(rendered.resources[1].common.before.is_empty());
@@ -131,7 +137,8 @@ fn the_same_declaration_twice_is_one() {
 
 #[test]
 fn health_checks_are_kept() {
-    let text = "[vars]\nport = 80\n[health.web]\nhttp = \"http://127.0.0.1:{{ vars.port }}/\"\nwithin = \"1m\"\n";
+    let text =
+        "[vars]\nport = 80\n[health.web]\nhttp = \"http://127.0.0.1:{{ vars.port }}/\"\nwithin = \"1m\"\n";
     let health = role(text).unwrap().health;
     assert_eq!(health[0].probe, Probe::Http("http://127.0.0.1:80/".into()));
     assert_eq!(health[0].within, 60);
@@ -143,7 +150,10 @@ fn mistakes_read_well() {
     let two = "[fleet]\nname = \"a\"\nschema = 1\n[[assign]]\nroles = [\"one\", \"two\"]\n";
     let cases: &[(&str, &[(&str, &str)])] = &[
         ("no_fleet", &[("roles/base/role.toml", "")]),
-        ("syntax", &[("fleet.toml", FLEET), ("roles/base/role.toml", "[symlink.\"/a\"]\ntarget = \nforce = yes\n")]),
+        (
+            "syntax",
+            &[("fleet.toml", FLEET), ("roles/base/role.toml", "[symlink.\"/a\"]\ntarget = \nforce = yes\n")],
+        ),
         (
             "fleet_keys",
             &[("fleet.toml", "[fleet]\nnmae = \"a\"\nschema = 2\n[[assign]]\nrole = [\"base\"]\nwhen = 5\n")],
@@ -199,7 +209,10 @@ fn mistakes_read_well() {
         ),
         (
             "template_in_name",
-            &[("fleet.toml", FLEET), ("roles/base/role.toml", "[symlink.\"/a/{{ host.name }}\"]\ntarget = \"t\"\n")],
+            &[
+                ("fleet.toml", FLEET),
+                ("roles/base/role.toml", "[symlink.\"/a/{{ host.name }}\"]\ntarget = \"t\"\n"),
+            ],
         ),
         (
             "for_each",
@@ -215,12 +228,18 @@ fn mistakes_read_well() {
             "multi_line_string",
             &[
                 ("fleet.toml", FLEET),
-                ("roles/base/role.toml", "[symlink.\"/a\"]\ntarget = \"\"\"\nfirst\n{{ 1 + vars }}\n\"\"\"\n"),
+                (
+                    "roles/base/role.toml",
+                    "[symlink.\"/a\"]\ntarget = \"\"\"\nfirst\n{{ 1 + vars }}\n\"\"\"\n",
+                ),
             ],
         ),
         (
             "health",
-            &[("fleet.toml", FLEET), ("roles/base/role.toml", "[health.a]\nhttp = \"x\"\n[health.b]\nwithn = \"5s\"\n")],
+            &[
+                ("fleet.toml", FLEET),
+                ("roles/base/role.toml", "[health.a]\nhttp = \"x\"\n[health.b]\nwithn = \"5s\"\n"),
+            ],
         ),
         (
             "host_file",

@@ -132,7 +132,8 @@ impl<'a> GitTree<'a> {
         if let Some(known) = self.folders.borrow().get(&id) {
             return Ok(known.clone());
         }
-        let entries = self.objects.tree(id).map_err(|source| TreeError::Object { path: path.to_owned(), source })?;
+        let entries =
+            self.objects.tree(id).map_err(|source| TreeError::Object { path: path.to_owned(), source })?;
         let entries = Rc::new(entries);
         self.folders.borrow_mut().insert(id, entries.clone());
         Ok(entries)
@@ -187,7 +188,9 @@ impl Tree for GitTree<'_> {
             Some((EntryKind::File | EntryKind::Executable, id)) => {
                 self.objects.blob(id).map_err(|source| TreeError::Object { path: path.to_owned(), source })
             }
-            Some((kind, _)) => Err(TreeError::WrongKind { path: path.to_owned(), found: words(kind), wanted: "a file" }),
+            Some((kind, _)) => {
+                Err(TreeError::WrongKind { path: path.to_owned(), found: words(kind), wanted: "a file" })
+            }
             None => Err(TreeError::Missing(path.to_owned())),
         }
     }
@@ -279,7 +282,9 @@ impl Tree for FolderTree {
         match self.find(path)? {
             Some(EntryKind::File | EntryKind::Executable) => std::fs::read(self.root.join(path))
                 .map_err(|source| TreeError::Io { path: path.to_owned(), source }),
-            Some(kind) => Err(TreeError::WrongKind { path: path.to_owned(), found: words(kind), wanted: "a file" }),
+            Some(kind) => {
+                Err(TreeError::WrongKind { path: path.to_owned(), found: words(kind), wanted: "a file" })
+            }
             None => Err(TreeError::Missing(path.to_owned())),
         }
     }
@@ -329,7 +334,9 @@ pub(crate) mod testing {
 
     impl MemoryTree {
         pub(crate) fn of(files: &[(&str, &str)]) -> MemoryTree {
-            MemoryTree(files.iter().map(|(path, text)| ((*path).to_owned(), text.as_bytes().to_vec())).collect())
+            MemoryTree(
+                files.iter().map(|(path, text)| ((*path).to_owned(), text.as_bytes().to_vec())).collect(),
+            )
         }
     }
 
@@ -370,9 +377,15 @@ mod tests {
 
     #[test]
     fn paths_stay_inside() {
-        for (path, plain) in
-            [("", true), ("a", true), ("a/b", true), ("/a", false), ("a/../b", false), ("./a", false), ("a//b", false)]
-        {
+        for (path, plain) in [
+            ("", true),
+            ("a", true),
+            ("a/b", true),
+            ("/a", false),
+            ("a/../b", false),
+            ("./a", false),
+            ("a//b", false),
+        ] {
             assert_eq!(components(path).is_ok(), plain, "{path}");
         }
     }

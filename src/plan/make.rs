@@ -45,7 +45,7 @@ pub fn needs(desired: &[Declared], inventory: &[Managed]) -> Needs {
         declared.resource.needs(&mut needs);
     }
     for managed in departed(desired, inventory) {
-        managed.declared.resource.needs(&mut needs);
+        managed.declared.resource.prune_needs(&mut needs);
     }
     needs
 }
@@ -139,7 +139,7 @@ impl Draft {
                     change,
                     needs: self.waits.get(&position).into_iter().flatten().copied().collect(),
                     prune: false,
-                    sensitive: declared.common.sensitive,
+                    sensitive: declared.common.sensitive || declared.resource.sensitive(),
                     report_only: declared.common.enforce == Enforce::Warn,
                 });
             }
@@ -167,9 +167,12 @@ impl Draft {
             self.plan.prune_refused = (!removable.is_empty()).then_some(reason);
             return;
         }
+        // Where several things leave together, each may ask whether another one does.
+        let leaving: HashSet<&ResourceId> = removable.iter().map(|managed| &managed.declared.id).collect();
+        let context =
+            Context { host, changes: &|id| leaving.contains(id), provided: &|_| false, ignore: &[] };
         for managed in removable {
             let declared = &managed.declared;
-            let context = Context { host, changes: &|_| false, provided: &|_| false, ignore: &[] };
             match declared.resource.prune(&context) {
                 Ok(None) => self.plan.released.push(declared.id.clone()),
                 Ok(Some(change)) => self.plan.steps.push(Step {
@@ -178,7 +181,7 @@ impl Draft {
                     change,
                     needs: Vec::new(),
                     prune: true,
-                    sensitive: declared.common.sensitive,
+                    sensitive: declared.common.sensitive || declared.resource.sensitive(),
                     report_only: false,
                 }),
                 Err(error) => {

@@ -37,7 +37,14 @@ impl Recorder {
     }
 
     /// Tells what happened to a resource.
-    pub fn tell_resource(&mut self, kind: EventKind, resource: &ResourceId, change: &str, message: String, now: i64) {
+    pub fn tell_resource(
+        &mut self,
+        kind: EventKind,
+        resource: &ResourceId,
+        change: &str,
+        message: String,
+        now: i64,
+    ) {
         let mut event = self.event(kind, message, now);
         event.resource = Some(resource.to_string());
         event.change = Some(change.to_owned());

@@ -192,7 +192,7 @@ impl Drift {
 /// Checks that the accounts are there or will be.
 ///
 /// # Errors
-/// E303 or E304: an account is not known.
+/// E307 or E308: an account is not known.
 pub(super) fn check(
     attributes: &Attributes,
     id: &ResourceId,
@@ -210,7 +210,7 @@ pub(super) fn check(
 /// Compares the declared attributes with what is there.
 ///
 /// # Errors
-/// E303 or E304: an account is not known.
+/// E307 or E308: an account is not known.
 pub(super) fn drift(
     declared: &Attributes,
     present: &Present,
@@ -219,27 +219,21 @@ pub(super) fn drift(
 ) -> Result<Drift, PlanError> {
     let declared = without_ignored(declared, context);
     let mut drift = Drift::default();
-    if let Some(owner) = &declared.owner {
-        if user_number(owner, id, context)? != Some(present.uid) {
-            let known = context.host.users.iter().find(|(_, state)| state.uid == present.uid);
-            drift.note(
-                "owner",
-                known.map_or_else(|| present.uid.to_string(), |(name, _)| name.clone()),
-                text(owner),
-            );
-            drift.attributes.owner = Some(owner.clone());
-        }
+    if let Some(owner) = &declared.owner
+        && user_number(owner, id, context)? != Some(present.uid)
+    {
+        let known = context.host.users.iter().find(|(_, state)| state.uid == present.uid);
+        let before = known.map_or_else(|| present.uid.to_string(), |(name, _)| name.clone());
+        drift.note("owner", before, text(owner));
+        drift.attributes.owner = Some(owner.clone());
     }
-    if let Some(group) = &declared.group {
-        if group_number(group, id, context)? != Some(present.gid) {
-            let known = context.host.groups.iter().find(|(_, state)| state.gid == present.gid);
-            drift.note(
-                "group",
-                known.map_or_else(|| present.gid.to_string(), |(name, _)| name.clone()),
-                text(group),
-            );
-            drift.attributes.group = Some(group.clone());
-        }
+    if let Some(group) = &declared.group
+        && group_number(group, id, context)? != Some(present.gid)
+    {
+        let known = context.host.groups.iter().find(|(_, state)| state.gid == present.gid);
+        let before = known.map_or_else(|| present.gid.to_string(), |(name, _)| name.clone());
+        drift.note("group", before, text(group));
+        drift.attributes.group = Some(group.clone());
     }
     if let Some(mode) = declared.mode {
         // With an ACL the group bits are its mask.
@@ -253,17 +247,29 @@ pub(super) fn drift(
         }
     }
     let nothing = Extended::default();
-    compare_extended(&declared, present.extended.as_ref().unwrap_or(&nothing), context, &mut drift);
+    compare_extended(
+        &declared,
+        present.extended.as_ref().unwrap_or(&nothing),
+        present.mode,
+        context,
+        &mut drift,
+    );
     Ok(drift)
 }
 
-fn compare_extended(declared: &Attributes, present: &Extended, context: &Context<'_>, drift: &mut Drift) {
+fn compare_extended(
+    declared: &Attributes,
+    present: &Extended,
+    mode: u32,
+    context: &Context<'_>,
+    drift: &mut Drift,
+) {
     if let Some(label) = declared.selinux.as_ref().filter(|label| Some(*label) != present.selinux.as_ref()) {
         drift.note("selinux", present.selinux.clone().unwrap_or_default(), label);
         drift.attributes.selinux = Some(label.clone());
     }
     if let Some(acl) = &declared.acl {
-        let (wanted, there) = (comparable_acl(acl, acl, context), comparable_acl(&present.acl, acl, context));
+        let (wanted, there) = (wanted_acl(acl, context), present_acl(present, mode, acl, context));
         if wanted != there {
             drift.note("acl", there.join(","), acl.join(","));
             drift.attributes.acl = Some(acl.clone());
@@ -325,7 +331,7 @@ fn group_number(group: &Principal, id: &ResourceId, context: &Context<'_>) -> Re
     Err(unknown_account(id, codes::GROUP_UNKNOWN, "group", name, near))
 }
 
-/// E303 or E304 with the nearest known name.
+/// E307 or E308 with the nearest known name.
 pub(super) fn unknown_account(
     id: &ResourceId,
     code: crate::error::Code,
@@ -348,16 +354,20 @@ fn acl_entry(entry: &str) -> Result<String, String> {
     let parts: Vec<&str> = rest.split(':').collect();
     let (tag, qualifier, permissions) = match parts.as_slice() {
         [tag, qualifier, permissions] => (*tag, *qualifier, *permissions),
-        [tag @ ("mask" | "m" | "other" | "o"), permissions] => (*tag, "", *permissions),
+        [tag @ ("other" | "o"), permissions] => (*tag, "", *permissions),
         _ => return Err(wrong()),
     };
     let tag = match tag {
         "user" | "u" => "user",
         "group" | "g" => "group",
-        "mask" | "m" if qualifier.is_empty() => "mask",
         "other" | "o" if qualifier.is_empty() => "other",
+        // The mask is always derived from the entries.
         _ => return Err(wrong()),
     };
+    if default.is_empty() && qualifier.is_empty() {
+        // That is what `mode` says.
+        return Err(wrong());
+    }
     let known = permissions.chars().all(|permission| "rwx-".contains(permission));
     if permissions.is_empty() || !known {
         return Err(wrong());
@@ -366,18 +376,36 @@ fn acl_entry(entry: &str) -> Result<String, String> {
     Ok(format!("{default}{tag}:{qualifier}:{}", letters.iter().collect::<String>()))
 }
 
-/// The entries to compare, with account names as numbers: all that name somebody, all defaults that name somebody, and of those
-/// that the mode or `setfacl` derive only the declared.
-fn comparable_acl(entries: &[String], declared: &[String], context: &Context<'_>) -> Vec<String> {
+/// The declared entries with account names as numbers, sorted.
+fn wanted_acl(declared: &[String], context: &Context<'_>) -> Vec<String> {
+    let mut entries: Vec<String> = declared.iter().map(|entry| numbered(entry, context)).collect();
+    entries.sort();
+    entries
+}
+
+/// The entries of the host in the same form. Default entries for owner, group and others are derived from the mode where they
+/// are not listed, and count only where they are declared; a mask that is listed is one that somebody set.
+fn present_acl(present: &Extended, mode: u32, declared: &[String], context: &Context<'_>) -> Vec<String> {
     let key = |entry: &str| entry.rsplit_once(':').map_or(entry, |(key, _)| key).to_owned();
-    let declared: Vec<String> = declared.iter().map(|entry| key(entry)).collect();
-    let entries = entries.iter().filter_map(|entry| acl_entry(entry).ok());
-    let mut comparable: Vec<String> = entries
-        .filter(|entry| !key(entry).ends_with(':') || declared.contains(&key(entry)))
-        .map(|entry| numbered(&entry, context))
-        .collect();
-    comparable.sort();
-    comparable
+    let derived = |entry: &str| {
+        let shift = match key(entry).as_str() {
+            "default:user:" => 6,
+            "default:group:" => 3,
+            "default:other:" => 0,
+            _ => return None,
+        };
+        let bits = mode >> shift & 7;
+        let letters =
+            [(4, 'r'), (2, 'w'), (1, 'x')].map(|(bit, letter)| if bits & bit == 0 { '-' } else { letter });
+        Some(format!("{}:{}", key(entry), letters.iter().collect::<String>()))
+    };
+    let is_declared = |entry: &str| declared.iter().any(|wanted| key(wanted) == key(entry));
+    let is_listed = |entry: &str| present.acl.iter().any(|listed| key(listed) == key(entry));
+    let listed = present.acl.iter().filter(|entry| derived(entry).is_none() || is_declared(entry));
+    let mut entries: Vec<String> = listed.map(|entry| numbered(entry, context)).collect();
+    entries.extend(declared.iter().filter(|entry| !is_listed(entry)).filter_map(|entry| derived(entry)));
+    entries.sort();
+    entries
 }
 
 fn numbered(entry: &str, context: &Context<'_>) -> String {
@@ -411,8 +439,11 @@ mod tests {
             ("u:alice:rw", Some("user:alice:rw-")),
             ("default:group:web:x", Some("default:group:web:--x")),
             ("d:u::rwx", Some("default:user::rwx")),
-            ("mask::r-x", Some("mask::r-x")),
-            ("m:rx", Some("mask::r-x")),
+            ("d:o:", None),
+            ("default:other:r", Some("default:other::r--")),
+            ("mask::r-x", None),
+            ("user::rw", None),
+            ("default:mask::r", None),
             ("alice:rw", None),
             ("user:alice:7", None),
             ("user:alice:", None),
@@ -431,8 +462,9 @@ mod tests {
             ..Attributes::default()
         };
         for (acl, expected) in [
-            (vec!["group::---", "mask::rw-", "other::---", "user::rw-", "user:1000:rw-"], 0),
             (vec!["user:alice:rw-"], 0),
+            (vec!["user:1000:rw-"], 0),
+            (vec!["mask::r--", "user:alice:rw-"], 1),
             (vec!["user:1000:r--"], 1),
             (vec!["user:1000:rw-", "user:1001:r--"], 1),
             (vec![], 1),

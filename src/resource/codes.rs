@@ -1,4 +1,4 @@
-//! Every code that planning a kind can answer with, in one place.
+//! Every code that planning a kind can answer with, in one place. E303 and E304 belong to ordering and pruning.
 //!
 //! **Invariant:** a code, once released, never changes its meaning.
 
@@ -8,14 +8,14 @@ use crate::error::Code;
 pub const PATH_BLOCKED: Code = Code("E301");
 /// The path could not be looked at.
 pub const PATH_UNREADABLE: Code = Code("E302");
-/// The owner or user is not known on the host, and nothing in the plan makes it.
-pub const USER_UNKNOWN: Code = Code("E303");
-/// The group is not known on the host, and nothing in the plan makes it.
-pub const GROUP_UNKNOWN: Code = Code("E304");
 /// The path is a mount point, which cannot be replaced or removed.
 pub const MOUNT_POINT: Code = Code("E305");
 /// Only attributes are declared, and there is nothing to set them on.
 pub const NOTHING_THERE: Code = Code("E306");
+/// The owner or user is not known on the host, and nothing in the plan makes it.
+pub const USER_UNKNOWN: Code = Code("E307");
+/// The group is not known on the host, and nothing in the plan makes it.
+pub const GROUP_UNKNOWN: Code = Code("E308");
 /// Something of another type is at the path.
 pub const IN_THE_WAY: Code = Code("E310");
 /// What is at the path is of another type, so it is not removed.

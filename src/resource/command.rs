@@ -204,10 +204,10 @@ content = "root: admin@example.com\n"
         if cause.is_none() && self.refresh_only {
             return Ok(None);
         }
-        if let (Some(path), None) = (&self.creates, cause) {
-            if context.path(&self.id(), path)?.is_some() {
-                return Ok(None);
-            }
+        if let (Some(path), None) = (&self.creates, cause)
+            && context.path(&self.id(), path)?.is_some()
+        {
+            return Ok(None);
         }
         if self.guard(&self.unless, context)? == Some(true) || self.guard(&self.only_if, context)? == Some(false) {
             return Ok(None);
@@ -302,5 +302,118 @@ impl Command {
         let program = guard.argv.first().map(PathBuf::from);
         let mut paths = program.iter().chain(&guard.directory);
         missing_user || context.packages_arrive() || paths.any(|path| (context.provided)(&Provision::Path(path.clone())))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::resource::testing::{context, declare, file, outcome, path, refuses, relations};
+    use crate::system::observe::{Observed, PathState};
+
+    const ARGV: &str = "argv = [\"newaliases\"]\n";
+
+    fn guard(program: &str) -> Guard {
+        Guard { argv: vec![program.to_owned()], user: None, directory: None }
+    }
+
+    #[test]
+    fn guards_decide() {
+        let answers = |unless: bool, only_if: bool| Observed {
+            guards: [(guard("u"), Ok(unless)), (guard("o"), Ok(only_if))].into(),
+            ..Observed::default()
+        };
+        for (table, unless, only_if, expected) in [
+            ("unless = [\"u\"]", true, false, "unchanged"),
+            ("unless = [\"u\"]", false, false, "run"),
+            ("only-if = [\"o\"]", true, true, "run"),
+            ("only-if = [\"o\"]", true, false, "unchanged"),
+            ("unless = [\"u\"]\nonly-if = [\"o\"]", false, true, "run"),
+            ("unless = [\"u\"]\nonly-if = [\"o\"]", true, true, "unchanged"),
+        ] {
+            let command: Command = declare("x", &format!("{ARGV}{table}")).unwrap();
+            assert_eq!(outcome(&command, &context(&answers(unless, only_if))), expected, "{table}");
+        }
+    }
+
+    #[test]
+    fn what_it_creates_decides_unless_it_is_refreshed() {
+        let table = format!("{ARGV}creates = \"/made\"\nrefresh-on = [\"file:/a\"]");
+        let command: Command = declare("x", &table).unwrap();
+        let (made, missing) = (path("/made", file("")), path("/made", PathState::Absent));
+        assert_eq!(outcome(&command, &context(&made)), "unchanged");
+        assert_eq!(outcome(&command, &context(&missing)), "run");
+        assert_eq!(outcome(&command, &Context { changes: &|_| true, ..context(&made) }), "run because of file:/a");
+    }
+
+    #[test]
+    fn refresh_only_runs_for_nothing_else() {
+        let table = format!("{ARGV}refresh-only = true\nrefresh-on = [\"file:/a\"]\nonly-if = [\"o\"]");
+        let command: Command = declare("x", &table).unwrap();
+        let host = |answer| Observed { guards: [(guard("o"), Ok(answer))].into(), ..Observed::default() };
+        assert_eq!(outcome(&command, &context(&host(true))), "unchanged");
+        let (yes, no) = (host(true), host(false));
+        assert_eq!(outcome(&command, &Context { changes: &|_| true, ..context(&yes) }), "run because of file:/a");
+        assert_eq!(outcome(&command, &Context { changes: &|_| true, ..context(&no) }), "unchanged");
+        assert_eq!(relations(&command).2, [ResourceId::new("file", "/a")]);
+    }
+
+    #[test]
+    fn a_guard_that_cannot_run_is_an_error_unless_the_plan_brings_it() {
+        let command: Command = declare("x", &format!("{ARGV}unless = [\"/opt/check\"]")).unwrap();
+        let failed = Err("no such file".to_owned());
+        let host = Observed { guards: [(guard("/opt/check"), failed)].into(), ..Observed::default() };
+        assert_eq!(outcome(&command, &context(&host)), "E350");
+        let provided = |provision: &Provision| *provision == Provision::Path("/opt/check".into());
+        assert_eq!(outcome(&command, &Context { provided: &provided, ..context(&host) }), "run");
+    }
+
+    #[test]
+    fn its_user_has_to_be_known() {
+        let table = format!("{ARGV}creates = \"/made\"\nuser = \"app\"");
+        let command: Command = declare("x", &table).unwrap();
+        let host = Observed::default();
+        assert_eq!(outcome(&command, &context(&host)), "E307");
+        assert_eq!(outcome(&command, &Context { provided: &|_| true, ..context(&host) }), "run");
+        assert!(relations(&command).1.contains(&Provision::User("app".into())));
+    }
+
+    #[test]
+    fn everything_about_the_run_is_carried() {
+        let table = "argv = [\"/opt/make\", \"all\"]\ncreates = \"/made\"\ncwd = \"/srv\"\nuser = \"app\"\n\
+                     environment = { A = \"1\" }\ntimeout = \"2min\"\nsandbox = [\"read-only\", \"no-network\"]\nsuccess = [0, 3]";
+        let command: Command = declare("x", table).unwrap();
+        let expected = Run {
+            argv: vec!["/opt/make".into(), "all".into()],
+            directory: Some("/srv".into()),
+            user: Some("app".into()),
+            environment: [("A".to_owned(), "1".to_owned())].into(),
+            timeout: 120,
+            sandbox: vec!["read-only".into(), "no-network".into()],
+            success: vec![0, 3],
+        };
+        assert_eq!(command.run, expected);
+        assert!(relations(&command).1.contains(&Provision::Path("/opt/make".into())));
+    }
+
+    #[test]
+    fn what_would_always_or_never_run_is_refused() {
+        for (table, message, pointed) in [
+            ("argv = [\"true\"]", "run at every check", "[\"true\"]"),
+            ("argv = [\"true\"]\nrefresh-on = [\"file:/a\"]", "run at every check", "[\"true\"]"),
+            ("argv = [\"true\"]\nrefresh-only = true", "nothing would ever run", "true"),
+            ("argv = []\ncreates = \"/a\"", "empty", "[]"),
+            ("argv = [\"rm -rf /tmp/x\"]\ncreates = \"/a\"", "no shell", "[\"rm -rf /tmp/x\"]"),
+            ("argv = [\"true\"]\nunless = []", "`unless` is empty", "[]"),
+            ("argv = [\"true\"]\ncreates = \"a\"", "absolute", "\"a\""),
+            ("argv = [\"true\"]\ncreates = \"/a\"\nuser = \"0\"", "name of a user", "\"0\""),
+            ("argv = [\"true\"]\ncreates = \"/a\"\nsuccess = []", "no exit code", "[]"),
+            ("argv = [\"true\"]\ncreates = \"/a\"\nsandbox = [\"none\"]", "unknown value", "\"none\""),
+            ("argv = [\"true\"]\ncreates = \"/a\"\nenvironment = { \"A-B\" = \"\" }", "variable", "{ \"A-B\" = \"\" }"),
+            ("creates = \"/a\"", "`argv` is missing", ""),
+        ] {
+            refuses::<Command>("x", table, message, pointed);
+        }
+        refuses::<Command>("a:b", "argv = [\"true\"]\ncreates = \"/a\"", "not the name of a command", "");
     }
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::attributes::{self, Written};
 use super::fields::{Mode, PrincipalField};
@@ -210,9 +210,7 @@ recursive = true
         let going = |path: PathBuf| {
             let removed = |effect: &Effect| matches!(effect, Effect::Remove { path: gone, .. } if *gone == path);
             // Another resource that leaves in the same run goes before its directory.
-            let name = path.to_string_lossy();
-            let leaves = |kind| (context.changes)(&ResourceId::new(kind, &name));
-            work.effects.iter().any(removed) || ["file", "directory", "symlink"].into_iter().any(leaves)
+            work.effects.iter().any(removed) || changes(context, &path)
         };
         let listing = context.host.listings.get(&self.path);
         if listing.is_some_and(|entries| entries.iter().all(|entry| going(self.path.join(entry)))) {
@@ -247,6 +245,12 @@ fn check(declaration: &Declaration<'_>, fields: &Fields) -> Result<(), DeclareEr
         return Err(declaration.error(key, message, "name a directory further down"));
     }
     Ok(())
+}
+
+/// Whether a resource for this path changes in the same run.
+fn changes(context: &Context<'_>, path: &Path) -> bool {
+    let name = path.to_string_lossy();
+    ["file", "directory", "symlink"].into_iter().any(|kind| (context.changes)(&ResourceId::new(kind, &name)))
 }
 
 impl Directory {
@@ -333,7 +337,9 @@ impl Directory {
             let help = "declare it as what it is";
             return error(codes::OTHER_TYPE, format!("{path} is {what}, so it is not removed as a directory"), help);
         }
-        let entries = context.host.listings.get(&self.path).map_or(0, Vec::len);
+        let listing = context.host.listings.get(&self.path).map(Vec::as_slice).unwrap_or_default();
+        // What another resource removes before is not counted; where that one does not remove it, removing this will fail.
+        let entries = listing.iter().filter(|entry| !changes(context, &self.path.join(entry))).count();
         if entries > 0 && !self.recursive {
             let help = "set `recursive = true` to remove it with what is in it";
             return error(codes::NOT_EMPTY, format!("{path} has {entries} entries"), help);
@@ -344,5 +350,157 @@ impl Directory {
             effects: vec![Effect::Remove { path: self.path.clone(), recursive: self.recursive }],
             diffs: vec![Diff::Property { name: "type".into(), before: what.into(), after: String::new() }],
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::resource::testing::{
+        MemoryFiles, context, declare, declare_with, effects, file, outcome, path, present, refuses, relations, short,
+    };
+    use crate::system::observe::{Observed, PathState};
+
+    fn directory() -> PathState {
+        present(FileType::Directory).with(|directory| directory.mode = 0o755)
+    }
+
+    fn listed(mut host: Observed, entries: &[&str]) -> Observed {
+        host.listings.insert("/srv/app".into(), entries.iter().map(Into::into).collect());
+        host
+    }
+
+    fn tree(more: &str) -> Directory {
+        let files = MemoryFiles([("app/a.conf", "a\n"), ("app/bin/run", "#!/bin/sh\n")].into());
+        declare_with("/srv/app", &format!("source = \"app\"\n{more}"), &files).unwrap()
+    }
+
+    fn tree_host() -> Observed {
+        path("/srv/app", directory())
+            .with_path("/srv/app/bin", directory())
+            .with_path("/srv/app/a.conf", file("a\n"))
+            .with_path("/srv/app/bin/run", file("#!/bin/sh\n").with(|file| file.mode = 0o755))
+    }
+
+    #[test]
+    fn plans_only_what_differs() {
+        for (table, state, expected) in [
+            ("", PathState::Absent, "created"),
+            ("", directory(), "unchanged"),
+            ("mode = \"0750\"", directory(), "mode 0755 -> 0750"),
+            ("", file("x"), "E310"),
+            ("", present(FileType::Symlink), "E310"),
+            ("force = true", file("x"), "a file replaced by a directory"),
+            ("force = true", file("x").with(|file| file.mount_point = true), "E310"),
+            ("ensure = \"absent\"", PathState::Absent, "unchanged"),
+            ("ensure = \"absent\"", directory(), "removed"),
+            ("ensure = \"absent\"", file("x"), "E311"),
+            ("ensure = \"absent\"", directory().with(|directory| directory.mount_point = true), "E305"),
+        ] {
+            let host = path("/srv/app", state);
+            assert_eq!(outcome(&declare::<Directory>("/srv/app", table).unwrap(), &context(&host)), expected, "{table}");
+        }
+    }
+
+    #[test]
+    fn what_has_entries_is_removed_only_when_said() {
+        let host = listed(path("/srv/app", directory()), &["a"]);
+        let plain: Directory = declare("/srv/app", "ensure = \"absent\"").unwrap();
+        assert_eq!(outcome(&plain, &context(&host)), "E312");
+        let leaving = |id: &ResourceId| *id == ResourceId::new("file", "/srv/app/a");
+        assert_eq!(outcome(&plain, &Context { changes: &leaving, ..context(&host) }), "removed");
+        let recursive: Directory = declare("/srv/app", "ensure = \"absent\"\nrecursive = true").unwrap();
+        assert_eq!(effects(&recursive, &context(&host)), ["remove-tree /srv/app"]);
+    }
+
+    #[test]
+    fn a_tree_is_written_where_it_differs() {
+        let all = ["mkdir /srv/app", "mkdir /srv/app/bin", "write /srv/app/a.conf", "write /srv/app/bin/run"];
+        assert_eq!(effects(&tree(""), &context(&Observed::default())), all);
+        assert_eq!(outcome(&tree(""), &context(&tree_host())), "unchanged");
+        let changed = tree_host().with_path("/srv/app/a.conf", file("b\n"));
+        assert_eq!(effects(&tree(""), &context(&changed)), ["write /srv/app/a.conf"]);
+        assert_eq!(outcome(&tree(""), &context(&changed)), "1 written");
+        let closed = tree_host().with_path("/srv/app/bin/run", file("#!/bin/sh\n"));
+        assert_eq!(effects(&tree(""), &context(&closed)), ["set /srv/app/bin/run"]);
+        let blocked = tree_host().with_path("/srv/app/bin", file("x"));
+        assert_eq!(outcome(&tree(""), &context(&blocked)), "E310");
+        let replaced = ["remove /srv/app/bin", "mkdir /srv/app/bin"];
+        assert_eq!(effects(&tree("force = true"), &context(&blocked)), replaced);
+    }
+
+    #[test]
+    fn executables_get_their_bit_where_there_is_reading() {
+        let change = tree("file-mode = \"0640\"").plan(&context(&Observed::default())).unwrap().unwrap();
+        let modes = change.effects.iter().filter_map(|effect| match effect {
+            Effect::WriteFile(write) => write.attributes.mode,
+            _ => None,
+        });
+        assert_eq!(modes.collect::<Vec<_>>(), [0o640, 0o750]);
+    }
+
+    #[test]
+    fn a_purge_leaves_what_is_declared_or_ignored() {
+        let host = listed(
+            tree_host(),
+            &["a.conf", "bin", "bin/run", "bin/old", "cache", "cache/x", "gone", "gone/y", "kept", "kept/mine"],
+        );
+        let provided = |provision: &Provision| *provision == Provision::Path("/srv/app/kept/mine".into());
+        let context = Context { provided: &provided, ..context(&host) };
+        let purged = tree("purge = true\npurge-ignore = [\"cache\"]");
+        assert_eq!(
+            effects(&purged, &context),
+            ["remove /srv/app/gone/y", "remove /srv/app/gone", "remove /srv/app/bin/old"]
+        );
+        assert_eq!(outcome(&purged, &context), "3 purged");
+        let limited = tree("purge = true\npurge-ignore = [\"cache/*\"]\npurge-limit = 2");
+        assert_eq!(outcome(&limited, &context), "E313");
+        assert_eq!(outcome(&tree(""), &context), "unchanged");
+    }
+
+    #[test]
+    fn pruning_removes_own_files_and_empty_directories() {
+        let pruned = |host: &Observed| tree("").prune(&context(host)).unwrap().map(|change| short(&change));
+        let own = ["remove /srv/app/a.conf", "remove /srv/app/bin/run"];
+        let host = listed(tree_host(), &["a.conf", "bin", "bin/run"]);
+        let all = [own[0], own[1], "remove /srv/app/bin", "remove /srv/app"].map(str::to_owned);
+        assert_eq!(pruned(&host), Some(all.into()));
+        let host = listed(tree_host(), &["a.conf", "bin", "bin/mine", "bin/run"]);
+        assert_eq!(pruned(&host), Some(own.map(str::to_owned).into()));
+        assert_eq!(pruned(&tree_host()), Some(own.map(str::to_owned).into()));
+    }
+
+    #[test]
+    fn a_plain_directory_goes_when_what_is_in_it_goes() {
+        let declared: Directory = declare("/srv/app", "").unwrap();
+        let host = listed(path("/srv/app", directory()), &["a"]);
+        assert!(declared.prune(&context(&host)).unwrap().is_none());
+        let leaving = |id: &ResourceId| *id == ResourceId::new("file", "/srv/app/a");
+        let change = declared.prune(&Context { changes: &leaving, ..context(&host) }).unwrap().unwrap();
+        assert_eq!(short(&change), ["remove /srv/app"]);
+    }
+
+    #[test]
+    fn everything_of_a_tree_is_provided() {
+        let (provides, requires, _) = relations(&tree(""));
+        let paths = ["/srv/app", "/srv/app/bin", "/srv/app/a.conf", "/srv/app/bin/run"];
+        assert_eq!(provides, paths.map(|path| Provision::Path(path.into())));
+        assert_eq!(requires, [Provision::Path("/srv".into())]);
+    }
+
+    #[test]
+    fn what_is_no_directory_is_refused() {
+        for (name, table, message, pointed) in [
+            ("/etc", "purge = true", "too near to the root", "true"),
+            ("/usr", "ensure = \"absent\"\nrecursive = true", "too near to the root", "true"),
+            ("/srv/app", "recursive = true", "for removing", "true"),
+            ("/srv/app", "ensure = \"absent\"\npurge = true", "not purged", "true"),
+            ("/srv/app", "purge-limit = 3", "nothing is purged", "3"),
+            ("/srv/app", "file-mode = \"0600\"", "no `source`", "\"0600\""),
+            ("/srv/app", "source = \"missing\"", "no folder", "\"missing\""),
+            ("srv", "", "plain absolute path", ""),
+        ] {
+            refuses::<Directory>(name, table, message, pointed);
+        }
     }
 }

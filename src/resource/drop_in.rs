@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
-use super::unit::{UNITS, UnitFile, unit_file_fields};
+use super::unit::{UNITS, UnitFile};
 use super::{Context, Declaration, DeclareError, Field, Provision, Relations, Resource, ResourceId, sections};
 use crate::plan::{Attributes, Change, Effect, PlanError};
 use crate::system::observe::{Needs, PathNeed};
@@ -27,11 +27,7 @@ Environment = ["A=1", "B=2"]
 [service.nginx]
 restart-on = ["drop-in:nginx.service/limits"]
 "#;
-    const FIELDS: &'static [Field] = unit_file_fields!(
-        "Every key with a capital letter is a section of the file, its keys are written as systemd has them: text, numbers and booleans; a \
-         list gives a repeated key, and an empty text in front (`[\"\", \"/bin/new\"]`) clears what the unit has. Sections that the unit's type \
-         does not have are errors, except `X-…`."
-    );
+    const FIELDS: &'static [Field] = super::unit::FIELDS;
 
     fn declare(mut declaration: Declaration<'_>) -> Result<DropIn, DeclareError> {
         let name = declaration.name.to_owned();
@@ -89,5 +85,56 @@ impl DropIn {
 
     fn folder(&self) -> PathBuf {
         self.file.path.parent().unwrap_or(Path::new(UNITS)).to_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::resource::testing::{context, declare, effects, file, path, present, refuses, relations};
+    use crate::system::observe::{FileType, Observed};
+
+    const TABLE: &str = "[Service]\nLimitNOFILE = 65536";
+    const TEXT: &str = "# Managed by abide: changes made here are overwritten.\n\n[Service]\nLimitNOFILE=65536\n";
+    const PATH: &str = "/etc/systemd/system/nginx.service.d/limits.conf";
+    const FOLDER: &str = "/etc/systemd/system/nginx.service.d";
+
+    fn limits() -> DropIn {
+        declare("nginx.service/limits", TABLE).unwrap()
+    }
+
+    #[test]
+    fn its_directory_is_made_where_it_is_missing() {
+        let (write, make) = (format!("write {PATH}"), format!("mkdir {FOLDER}"));
+        assert_eq!(effects(&limits(), &context(&Observed::default())), [make.as_str(), write.as_str()]);
+        let host = path(FOLDER, present(FileType::Directory));
+        assert_eq!(effects(&limits(), &context(&host)), [write.as_str()]);
+        assert!(effects(&limits(), &context(&host.with_path(PATH, file(TEXT)))).is_empty());
+    }
+
+    #[test]
+    fn only_the_file_is_pruned() {
+        let host = path(PATH, file(TEXT));
+        let change = limits().prune(&context(&host)).unwrap().unwrap();
+        assert_eq!(change.effects, [Effect::Remove { path: PATH.into(), recursive: false }]);
+        assert!(limits().prune(&context(&Observed::default())).unwrap().is_none());
+    }
+
+    #[test]
+    fn its_directory_is_provided_for_the_service() {
+        let (provides, ..) = relations(&limits());
+        assert_eq!(provides, [Provision::Path(PATH.into()), Provision::Path(FOLDER.into())]);
+        let service: super::super::service::Service = declare("nginx", "running = true").unwrap();
+        assert!(relations(&service).1.contains(&Provision::Path(FOLDER.into())));
+    }
+
+    #[test]
+    fn what_is_no_drop_in_is_refused() {
+        for name in ["limits", "nginx/limits", "nginx.service/", "nginx.service/a.conf", "nginx.service/a/b", "nginx.service/.a"] {
+            refuses::<DropIn>(name, TABLE, "not the name of a drop-in", "");
+        }
+        refuses::<DropIn>("nginx.service/a", "[Timer]\nA = 1", "no section `Timer`", "Timer");
+        assert!(declare::<DropIn>("service/a", TABLE).is_ok());
+        assert!(declare::<DropIn>("getty@.service/a", TABLE).is_ok());
     }
 }

@@ -405,3 +405,193 @@ impl File {
         Diff::Content { path: self.path.clone(), after: self.content.clone() }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::resource::testing::{
+        MemoryFiles, context, declare, declare_with, effects, file, outcome, path, present, refuses, relations, text,
+    };
+    use crate::system::observe::{Extended, Observed, PackageState, PathState};
+
+    const HELLO: &str = "content = \"hello\\n\"\n";
+
+    fn planned(table: &str, state: PathState) -> String {
+        let host = path("/etc/motd", state).with_user("alice", 1000);
+        outcome(&declare::<File>("/etc/motd", table).unwrap(), &context(&host))
+    }
+
+    #[test]
+    fn plans_only_what_differs() {
+        let hello = || file("hello\n");
+        for (more, state, expected) in [
+            ("", PathState::Absent, "created"),
+            ("", hello(), "unchanged"),
+            ("", file("other\n"), "content changed"),
+            ("mode = \"0600\"", hello(), "mode 0644 -> 0600"),
+            ("mode = \"u=rw,g=r,o=r\"", hello(), "unchanged"),
+            ("mode = \"0600\"", file("x"), "content changed, mode 0644 -> 0600"),
+            ("owner = \"alice\"", hello(), "owner 0 -> alice"),
+            ("owner = 0\ngroup = \"0\"", hello(), "unchanged"),
+            ("owner = \"bob\"", hello(), "E307"),
+            ("group = \"bob\"", PathState::Absent, "E308"),
+            ("create-only = true", file("other\n"), "unchanged"),
+            ("create-only = true", PathState::Absent, "created"),
+            ("create-only = true\nmode = \"0600\"", file("x"), "mode 0644 -> 0600"),
+            ("", hello().with(|file| file.links = 3), "unchanged"),
+            (
+                "",
+                file("x").with(|file| file.links = 3),
+                "content changed (leaves 2 other hard links with the old content)",
+            ),
+            ("in-place = true", file("x").with(|file| file.links = 3), "content changed"),
+            ("", file("x").with(|file| file.mount_point = true), "E305"),
+            ("in-place = true", file("x").with(|file| file.mount_point = true), "content changed"),
+            ("", present(FileType::Symlink), "E310"),
+            ("", present(FileType::Directory), "E310"),
+            ("force = true", present(FileType::Symlink), "a symlink replaced by a file"),
+            ("force = true", present(FileType::Socket), "a socket replaced by a file"),
+            ("", PathState::Unreadable("gone".into()), "E302"),
+            ("", PathState::Blocked { at: "/etc".into(), reason: "is a file".into() }, "E301"),
+        ] {
+            assert_eq!(planned(&format!("{HELLO}{more}"), state.clone()), expected, "{more} {state:?}");
+        }
+    }
+
+    #[test]
+    fn removing_takes_only_what_is_a_file() {
+        for (more, state, expected) in [
+            ("", PathState::Absent, "unchanged"),
+            ("", file("x"), "removed"),
+            ("", present(FileType::Symlink), "E311"),
+            ("force = true", present(FileType::Symlink), "removed"),
+            ("force = true", present(FileType::Directory), "E311"),
+            ("", file("x").with(|file| file.mount_point = true), "E305"),
+        ] {
+            assert_eq!(planned(&format!("ensure = \"absent\"\n{more}"), state), expected, "{more}");
+        }
+    }
+
+    #[test]
+    fn attributes_alone_do_not_rewrite() {
+        let declared: File = declare("/etc/motd", &format!("{HELLO}mode = \"0600\"")).unwrap();
+        assert_eq!(effects(&declared, &context(&path("/etc/motd", file("hello\n")))), ["set /etc/motd"]);
+        assert_eq!(effects(&declared, &context(&path("/etc/motd", file("x")))), ["write /etc/motd"]);
+    }
+
+    #[test]
+    fn without_content_something_has_to_be_there_or_come_with_a_package() {
+        assert_eq!(planned("mode = \"0644\"", PathState::Absent), "E306");
+        let mut host = path("/etc/motd", PathState::Absent);
+        host.packages.insert("base-files".into(), PackageState::default());
+        let provided = |provision: &Provision| *provision == Provision::Package("base-files".into());
+        let declared: File = declare("/etc/motd", "mode = \"0644\"\nowner = \"motd\"").unwrap();
+        assert_eq!(outcome(&declared, &Context { provided: &provided, ..context(&host) }), "attributes set");
+    }
+
+    #[test]
+    fn accounts_of_the_same_plan_may_own() {
+        let host = path("/etc/motd", file("hello\n"));
+        let provided = |provision: &Provision| *provision == Provision::User("new".into());
+        let declared: File = declare("/etc/motd", &format!("{HELLO}owner = \"new\"")).unwrap();
+        assert_eq!(outcome(&declared, &Context { provided: &provided, ..context(&host) }), "owner 0 -> new");
+        let (provides, requires, _) = relations(&declared);
+        assert_eq!(provides, [Provision::Path("/etc/motd".into())]);
+        assert_eq!(requires, [Provision::Path("/etc".into()), Provision::User("new".into())]);
+    }
+
+    #[test]
+    fn the_nearest_account_is_suggested() {
+        let host = path("/etc/motd", PathState::Absent).with_user("alice", 1000);
+        let declared: File = declare("/etc/motd", &format!("{HELLO}owner = \"alcie\"")).unwrap();
+        let error = declared.plan(&context(&host)).unwrap_err();
+        assert!(error.help.starts_with("did you mean `alice`?"), "{}", error.help);
+    }
+
+    #[test]
+    fn ignored_fields_keep_what_the_host_has() {
+        let host = path("/etc/motd", file("x"));
+        let declared: File = declare("/etc/motd", &format!("{HELLO}mode = \"0600\"")).unwrap();
+        for (ignore, expected) in [
+            (vec!["mode"], "content changed"),
+            (vec!["content"], "mode 0644 -> 0600"),
+            (vec!["content", "mode"], "unchanged"),
+        ] {
+            let ignore: Vec<String> = ignore.into_iter().map(str::to_owned).collect();
+            let change = declared.plan(&Context { ignore: &ignore, ..context(&host) }).unwrap();
+            assert_eq!(change.as_ref().map_or("unchanged", |change| change.summary.as_str()), expected);
+            let written = change.into_iter().flat_map(|change| change.effects);
+            for effect in written {
+                if let Effect::WriteFile(write) = effect {
+                    assert_eq!(write.attributes.mode, None);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_immutable_flag_is_lifted_for_a_change_and_set_again() {
+        let flagged = |content| {
+            let extended = Extended { immutable: true, ..Extended::default() };
+            path("/etc/motd", file(content).with(|file| file.extended = Some(extended)))
+        };
+        let declared: File = declare("/etc/motd", &format!("{HELLO}immutable = true\nmode = \"0600\"")).unwrap();
+        assert_eq!(effects(&declared, &context(&flagged("x"))), ["set /etc/motd", "write /etc/motd"]);
+        let change = declared.plan(&context(&flagged("hello\n"))).unwrap().unwrap();
+        let immutable = change.effects.iter().map(|effect| match effect {
+            Effect::SetAttributes { attributes, .. } => attributes.immutable,
+            other => panic!("{other:?}"),
+        });
+        assert_eq!(immutable.collect::<Vec<_>>(), [Some(false), Some(true)]);
+    }
+
+    #[test]
+    fn only_own_files_are_pruned() {
+        let pruned = |table: &str, state: PathState| {
+            let host = path("/etc/motd", state);
+            declare::<File>("/etc/motd", table).unwrap().prune(&context(&host)).unwrap().is_some()
+        };
+        assert!(pruned(HELLO, file("x")));
+        assert!(!pruned(HELLO, PathState::Absent));
+        assert!(!pruned(HELLO, present(FileType::Symlink)));
+        assert!(!pruned("mode = \"0600\"", file("x")));
+        assert!(!pruned("ensure = \"absent\"", file("x")));
+        assert!(!pruned(&format!("{HELLO}create-only = true"), file("x")));
+        assert!(pruned(&format!("{HELLO}create-only = true"), file("hello\n")));
+    }
+
+    #[test]
+    fn content_comes_from_the_role() {
+        let files = MemoryFiles([("motd", "from git\n"), ("motd.j2", "rendered\n")].into());
+        for (table, expected) in [("source = \"motd\"", "from git\n"), ("template = \"motd.j2\"", "rendered\n")] {
+            let declared: File = declare_with("/etc/motd", table, &files).unwrap();
+            assert_eq!(text(&declared.content.unwrap()), expected);
+        }
+        assert!(declare_with::<File>("/etc/motd", "source = \"other\"", &files).is_err());
+    }
+
+    #[test]
+    fn what_is_no_file_is_refused() {
+        for (table, message, pointed) in [
+            ("mode = 644", "quotes", "644"),
+            ("mode = \"8\"", "octal", "\"8\""),
+            ("content = \"\"\nsource = \"a\"", "given twice", "\"a\""),
+            ("ensure = \"absent\"\ncontent = \"\"", "has no content", "\"absent\""),
+            ("content = \"\"\nvalidate = [\"visudo\", \"-c\"]", "does not look", "[\"visudo\", \"-c\"]"),
+            ("content = \"\"\nvalidate = []", "empty", "[]"),
+            ("create-only = true", "no content", "true"),
+            ("owner = \"a:b\"", "invalid value", "\"a:b\""),
+            ("acl = [\"user::rw\"]", "not an ACL entry", "[\"user::rw\"]"),
+            ("xattrs = { origin = \"x\" }", "extended attribute", "{ origin = \"x\" }"),
+            ("selinux = \"etc_t\"", "SELinux", "\"etc_t\""),
+            ("source = \"missing\"", "no file missing", "\"missing\""),
+            ("ensure = \"abstent\"", "unknown value", "\"abstent\""),
+        ] {
+            refuses::<File>("/etc/motd", table, message, pointed);
+        }
+        for name in ["etc/motd", "/etc/../motd", "/etc//motd", "/etc/motd/", "/"] {
+            refuses::<File>(name, HELLO, "plain absolute path", "");
+        }
+        assert_eq!(outcome(&declare::<File>("/a", HELLO).unwrap(), &context(&Observed::default())), "created");
+    }
+}

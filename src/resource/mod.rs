@@ -7,6 +7,8 @@
 //!
 //! **Invariant:** [`Resource::plan`] is a pure function of the declaration and the [`Observed`] host.
 
+#![allow(clippy::result_large_err, reason = "a plan error carries its place, and is not on a hot path")]
+
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::path::{Component, Path, PathBuf};
@@ -480,5 +482,149 @@ pub struct Origin {
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}", self.file, self.line)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::testing::MemoryFiles;
+    use super::*;
+    use crate::manifest::node::{Node, Value};
+    use std::collections::BTreeSet;
+
+    /// Declares every table of a role's text.
+    fn role(text: &str, files: &MemoryFiles) -> Vec<(ResourceId, AnyResource)> {
+        let Value::Table(kinds) = Node::parse(text).unwrap().value else { panic!("{text}") };
+        let mut declared = Vec::new();
+        for (word, tables) in kinds {
+            let kind = KINDS.iter().find(|kind| kind.name == word.name).unwrap();
+            let Value::Table(tables) = tables.value else { panic!("{text}") };
+            for (name, table) in tables {
+                if let Value::Table(entries) = &table.value {
+                    for (key, _) in entries {
+                        assert!(kind.fields.iter().any(|field| field.name == key.name), "{}", key.name);
+                    }
+                }
+                let id = ResourceId::new(kind.name, &name.name);
+                let resource = (kind.declare)(Declaration { name: &name.name, table, files });
+                declared.push((id, resource.unwrap_or_else(|error| panic!("{text}: {error:?}"))));
+            }
+        }
+        declared
+    }
+
+    #[test]
+    fn every_example_is_a_complete_role() {
+        for kind in KINDS {
+            let declared = role(kind.example, &MemoryFiles([].into()));
+            assert!(declared.iter().any(|(id, _)| id.kind == kind.name), "{}", kind.name);
+            for (id, resource) in &declared {
+                let mut relations = Relations::default();
+                resource.relations(&mut relations);
+                let known = |watched: &ResourceId| declared.iter().any(|(other, _)| other == watched);
+                assert!(relations.watches.iter().all(known), "{id}: {:?}", relations.watches);
+            }
+        }
+    }
+
+    #[test]
+    fn the_reference_names_exactly_the_fields_that_are_read() {
+        for kind in KINDS {
+            let table = Node::parse("zzzzzzzzzzzzzzzzzzzz = 1").unwrap();
+            let name = match kind.name {
+                "unit" => "x.service",
+                "drop-in" => "x.service/x",
+                "file" | "directory" | "symlink" => "/x",
+                _ => "x",
+            };
+            let declaration = Declaration { name, table, files: &testing::NoFiles };
+            let help = (kind.declare)(declaration).unwrap_err().help;
+            let read: BTreeSet<&str> = help.strip_prefix("known keys: ").unwrap().split(", ").collect();
+            let sections = |name: &&str| !name.starts_with(|letter: char| letter.is_ascii_uppercase());
+            let documented: BTreeSet<&str> =
+                kind.fields.iter().map(|field| field.name).filter(sections).collect();
+            assert_eq!(read, documented, "{}", kind.name);
+        }
+    }
+
+    #[test]
+    fn what_is_declared_survives_the_cache() {
+        for kind in KINDS {
+            for (id, resource) in role(kind.example, &MemoryFiles([].into())) {
+                let bytes = postcard::to_stdvec(&resource).unwrap();
+                assert_eq!(postcard::from_bytes::<AnyResource>(&bytes).unwrap(), resource, "{id}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_fresh_host_is_planned_in_the_order_that_everybody_expects() {
+        let text = r#"
+            [service.app]
+            enabled = true
+            running = true
+            restart-on = ["file:/etc/app/app.conf"]
+            [drop-in."app.service/limits".Service]
+            LimitNOFILE = 1024
+            [file."/etc/app/app.conf"]
+            content = "a = 1"
+            owner = "app"
+            group = "ops"
+            [directory."/etc/app"]
+            group = "ops"
+            [package.app]
+            [user.app]
+            groups = ["ops"]
+            [group.ops]
+            [command.migrate]
+            argv = ["app-migrate"]
+            creates = "/var/lib/app/migrated"
+            user = "app"
+        "#;
+        let declared = role(text, &MemoryFiles([].into())).into_iter().map(|(id, resource)| {
+            let origin = Origin { role: "app".into(), file: "roles/app/role.toml".into(), line: 1 };
+            Declared { id, common: Common::default(), resource, origin }
+        });
+        let mut host = Observed::default();
+        host.packages.insert("app".into(), crate::system::observe::PackageState::default());
+        let declared: Vec<Declared> = declared.collect();
+        let plan = crate::plan::make(&declared, &[], &host, &crate::plan::Scope::default()).unwrap();
+        assert_eq!(plan.problems, []);
+        let steps: Vec<String> = plan.steps.iter().map(|step| step.resource.to_string()).collect();
+        let expected = [
+            "group:ops",
+            "user:app",
+            "package:app",
+            "directory:/etc/app",
+            "file:/etc/app/app.conf",
+            "drop-in:app.service/limits",
+            "service:app",
+            "command:migrate",
+        ];
+        assert_eq!(steps, expected);
+        assert_eq!(plan.steps[6].change.summary, "enabled, started");
+    }
+
+    #[test]
+    fn kinds_are_ranked_in_the_order_of_the_table() {
+        let declared =
+            role("[command.x]\nargv = [\"a\"]\ncreates = \"/a\"\n[group.x]\n", &MemoryFiles([].into()));
+        assert_eq!(declared.iter().map(|(_, resource)| resource.rank()).collect::<Vec<_>>(), [9, 0]);
+        let words: Vec<&str> = KINDS.iter().map(|kind| kind.name).collect();
+        assert_eq!(
+            words,
+            [
+                "group",
+                "user",
+                "package",
+                "directory",
+                "file",
+                "symlink",
+                "unit",
+                "drop-in",
+                "service",
+                "command"
+            ]
+        );
     }
 }

@@ -447,3 +447,139 @@ fn offers(state: &PackageState) -> String {
 fn version_diff(before: &str, after: &str) -> Diff {
     Diff::Property { name: "version".into(), before: before.into(), after: after.into() }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::resource::testing::{context, declare, effects, outcome, refuses, relations, short};
+    use crate::system::observe::Observed;
+
+    fn state(installed: Option<&str>, available: &[&str]) -> PackageState {
+        PackageState {
+            installed: installed.map(str::to_owned),
+            candidate: available.first().map(|version| (*version).to_owned()),
+            available: available.iter().map(|version| (*version).to_owned()).collect(),
+            index_consulted: true,
+            ..PackageState::default()
+        }
+    }
+
+    fn host(state: PackageState) -> Observed {
+        Observed { packages: [("nginx".to_owned(), state)].into(), ..Observed::default() }
+    }
+
+    fn planned(table: &str, state: PackageState) -> String {
+        outcome(&declare::<Package>("nginx", table).unwrap(), &context(&host(state)))
+    }
+
+    #[test]
+    fn plans_only_what_differs() {
+        let offers: &[&str] = &["1.26-1", "1.24-2", "1.22-1"];
+        let none = || state(None, offers);
+        let installed = || state(Some("1.24-2"), offers);
+        let held = || PackageState { held: true, ..installed() };
+        for (table, state, expected) in [
+            ("", none(), "installed 1.26-1"),
+            ("", installed(), "unchanged"),
+            ("", PackageState { provided_by: vec!["nginx-light".into()], ..none() }, "unchanged"),
+            ("version = \"1\"", PackageState { provided_by: vec!["x".into()], ..none() }, "E321"),
+            ("", state(None, &[]), "E320"),
+            ("", PackageState::default(), "installed newest"),
+            ("version = \"1.24\"", none(), "installed 1.24-2"),
+            ("version = \"1.24\"", installed(), "unchanged"),
+            ("version = \"< 1.26\"", none(), "installed 1.24-2"),
+            ("version = \"1.9-1\"", none(), "E321"),
+            ("version = \"1.26-1\"", installed(), "version 1.24-2 -> 1.26-1"),
+            ("version = \"1.22.*\"", installed(), "E321"),
+            ("version = \"1.22\"", installed(), "E323"),
+            ("version = \"1.22\"\nallow-downgrade = true", installed(), "version 1.24-2 -> 1.22-1"),
+            ("ensure = \"latest\"", installed(), "version 1.24-2 -> 1.26-1"),
+            ("ensure = \"latest\"", state(Some("2-1"), offers), "unchanged"),
+            ("ensure = \"latest\"", state(Some("1.24-2"), &[]), "unchanged"),
+            ("ensure = \"held\"", installed(), "held"),
+            ("ensure = \"held\"", none(), "installed 1.26-1, held"),
+            ("ensure = \"held\"", held(), "unchanged"),
+            ("", held(), "unchanged"),
+            ("hold = false", held(), "released"),
+            ("ensure = \"latest\"", held(), "E322"),
+            ("ensure = \"latest\"\nchange-held = true", held(), "version 1.24-2 -> 1.26-1"),
+            ("ensure = \"absent\"", none(), "unchanged"),
+            ("ensure = \"absent\"", installed(), "removed"),
+            ("ensure = \"absent\"", held(), "E322"),
+            ("ensure = \"absent\"\nchange-held = true", held(), "removed"),
+            ("ensure = \"absent\"", PackageState { config_files: true, ..none() }, "unchanged"),
+            ("ensure = \"purged\"", PackageState { config_files: true, ..none() }, "purged"),
+            ("ensure = \"purged\"", installed(), "purged"),
+            ("file = \"/srv/nginx.deb\"", state(None, &[]), "installed newest"),
+            ("", PackageState { broken: true, ..installed() }, "repaired"),
+        ] {
+            assert_eq!(planned(table, state.clone()), expected, "{table} {state:?}");
+        }
+    }
+
+    #[test]
+    fn a_complete_version_needs_no_index() {
+        let table = "version = \"1.24-2\"";
+        assert_eq!(planned(table, PackageState::default()), "installed 1.24-2");
+        for (table, expected) in
+            [(table, false), ("", false), ("version = \"1.24\"", true), ("ensure = \"latest\"", true)]
+        {
+            let mut needs = Needs::default();
+            declare::<Package>("nginx", table).unwrap().needs(&mut needs);
+            assert_eq!(needs.offers.contains("nginx"), expected, "{table}");
+            assert!(needs.packages.contains("nginx"));
+        }
+    }
+
+    #[test]
+    fn drift_of_an_ignored_version_is_left() {
+        let package: Package = declare("nginx", "version = \"1.26-1\"").unwrap();
+        let host = host(state(Some("1.24-2"), &["1.26-1"]));
+        let ignore = ["version".to_owned()];
+        assert_eq!(outcome(&package, &Context { ignore: &ignore, ..context(&host) }), "unchanged");
+    }
+
+    #[test]
+    fn a_held_package_is_released_before_it_goes() {
+        let host = host(PackageState { held: true, ..state(Some("1"), &[]) });
+        let package: Package = declare("nginx", "ensure = \"purged\"\nchange-held = true").unwrap();
+        assert_eq!(effects(&package, &context(&host)), ["Unhold nginx -", "Purge nginx -"]);
+        let own: Package = declare("nginx", "ensure = \"held\"").unwrap();
+        let change = own.prune(&context(&host)).unwrap().unwrap();
+        assert_eq!(short(&change), ["Unhold nginx -", "Remove nginx -"]);
+        let others: Package = declare("nginx", "").unwrap();
+        assert_eq!(others.prune(&context(&host)).unwrap_err().code, codes::PACKAGE_HELD);
+    }
+
+    #[test]
+    fn only_an_installed_package_is_provided() {
+        let provides = |table: &str| relations(&declare::<Package>("nginx", table).unwrap()).0;
+        assert_eq!(provides(""), [Provision::Package("nginx".into())]);
+        assert!(provides("ensure = \"absent\"").is_empty());
+        let file: Package = declare("nginx", "file = \"/srv/a.deb\"").unwrap();
+        assert_eq!(relations(&file).1, [Provision::Path("/srv/a.deb".into())]);
+    }
+
+    #[test]
+    fn what_is_no_package_is_refused() {
+        for (name, table, message, pointed) in [
+            ("-y", "", "not the name of a package", ""),
+            ("a b", "", "not the name of a package", ""),
+            ("nginx=1.2", "", "not the name of a package", ""),
+            ("a:b:c", "", "not the name of a package", ""),
+            ("abide", "ensure = \"absent\"", "does not remove itself", "\"absent\""),
+            ("nginx", "ensure = \"latest\"\nversion = \"1\"", "exclude", "\"1\""),
+            ("nginx", "ensure = \"held\"\nhold = false", "opposite", "false"),
+            ("nginx", "version = \">= \"", "not a version", "\">= \""),
+            ("nginx", "file = \"a.deb\"", "absolute", "\"a.deb\""),
+            ("nginx", "release = \"-o\"", "release", "\"-o\""),
+            ("nginx", "debconf = [\"a b\"]", "debconf", "[\"a b\"]"),
+            ("nginx", "ensure = \"installed\"", "unknown value", "\"installed\""),
+        ] {
+            refuses::<Package>(name, table, message, pointed);
+        }
+        for name in ["libc6:i386", "g++", "python3.11", "NetworkManager", "kernel-core_x"] {
+            assert!(declare::<Package>(name, "").is_ok(), "{name}");
+        }
+    }
+}

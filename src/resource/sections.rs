@@ -70,7 +70,7 @@ fn check_section(key: &Key, suffix: &str) -> Result<(), DeclareError> {
         other => Some(other[..1].to_uppercase() + &other[1..]),
     };
     let known: Vec<&str> = ["Unit", "Install"].into_iter().chain(own.as_deref()).collect();
-    if known.contains(&key.name.as_str()) || key.name.starts_with("X-") {
+    if known.contains(&key.name.as_str()) {
         return Ok(());
     }
     let help = match nearest(&key.name, known.iter().copied()) {
@@ -78,7 +78,7 @@ fn check_section(key: &Key, suffix: &str) -> Result<(), DeclareError> {
         None if process && key.name == "Exec" => {
             "options of execution go into the unit's own section".to_owned()
         }
-        None => format!("sections of a {suffix}: {}, and `X-…`", known.join(", ")),
+        None => format!("sections of a {suffix}: {}", known.join(", ")),
     };
     Err(DeclareError {
         span: Some(key.span.clone()),
@@ -157,9 +157,9 @@ mod tests {
     #[test]
     fn sections_keep_their_order() {
         let table = "ensure = \"present\"\n[Unit]\nDescription = \"A % b\"\nAfter = [\"a.service\", \"b.service\"]\n\
-                     [Service]\nExecStart = [\"\", \"/bin/true\"]\nRemainAfterExit = true\nNice = -5\n[X-Note]\nBy = \"me\"\n";
+                     [Service]\nExecStart = [\"\", \"/bin/true\"]\nRemainAfterExit = true\nNice = -5\nX-By = \"me\"\n";
         let expected = "# Managed by abide: changes made here are overwritten.\n\n[Unit]\nDescription=A % b\nAfter=a.service\n\
-                        After=b.service\n\n[Service]\nExecStart=\nExecStart=/bin/true\nRemainAfterExit=yes\nNice=-5\n\n[X-Note]\nBy=me\n";
+                        After=b.service\n\n[Service]\nExecStart=\nExecStart=/bin/true\nRemainAfterExit=yes\nNice=-5\nX-By=me\n";
         assert_eq!(render("service", table).unwrap().as_deref(), Some(expected));
         assert_eq!(render("service", "ensure = \"present\"").unwrap(), None);
     }

@@ -450,3 +450,218 @@ impl Service {
 fn is_masked(state: &UnitState) -> bool {
     state.load == "masked" || state.file_state.starts_with("masked")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::resource::testing::{context, declare, effects, outcome, refuses, relations, short};
+    use crate::system::observe::{Observed, PackageState};
+
+    fn state(active: &str, file_state: &str) -> UnitState {
+        UnitState {
+            load: if file_state.starts_with("masked") { "masked" } else { "loaded" }.into(),
+            active: active.into(),
+            file_state: file_state.into(),
+            fragment: "/usr/lib/systemd/system/nginx.service".into(),
+            ..UnitState::default()
+        }
+    }
+
+    fn host(state: UnitState) -> Observed {
+        Observed { units: [("nginx.service".to_owned(), state)].into(), ..Observed::default() }
+    }
+
+    fn planned(table: &str, state: UnitState) -> String {
+        outcome(&declare::<Service>("nginx", table).unwrap(), &context(&host(state)))
+    }
+
+    const UP: &str = "running = true\nenabled = true";
+    const DOWN: &str = "running = false\nenabled = false";
+
+    #[test]
+    fn plans_only_what_differs() {
+        for (table, active, file_state, expected) in [
+            (UP, "active", "enabled", "unchanged"),
+            (UP, "reloading", "enabled", "unchanged"),
+            (UP, "activating", "enabled", "unchanged"),
+            (UP, "inactive", "enabled", "started"),
+            (UP, "failed", "enabled", "started"),
+            (UP, "deactivating", "enabled", "started"),
+            (UP, "inactive", "disabled", "enabled, started"),
+            (UP, "active", "enabled-runtime", "enabled"),
+            (UP, "active", "static", "unchanged"),
+            (UP, "active", "indirect", "unchanged"),
+            (UP, "active", "generated", "unchanged"),
+            (UP, "active", "alias", "unchanged"),
+            (UP, "active", "linked", "unchanged"),
+            (UP, "active", "transient", "unchanged"),
+            (UP, "active", "", "unchanged"),
+            (UP, "inactive", "masked", "E331"),
+            (UP, "inactive", "masked-runtime", "E331"),
+            (UP, "inactive", "bad", "E333"),
+            (DOWN, "inactive", "disabled", "unchanged"),
+            (DOWN, "active", "enabled", "disabled, stopped"),
+            (DOWN, "inactive", "masked", "unchanged"),
+            (DOWN, "inactive", "static", "unchanged"),
+            (DOWN, "failed", "disabled", "failed state cleared"),
+            ("running = false\nreset-failed = false", "failed", "disabled", "unchanged"),
+            ("masked = true", "inactive", "masked", "unchanged"),
+            ("masked = true", "inactive", "masked-runtime", "masked"),
+            ("masked = true\nrunning = false", "active", "enabled", "masked, stopped"),
+            ("masked = false", "active", "enabled", "unchanged"),
+            ("masked = false\nenabled = true\nrunning = true", "inactive", "masked", "unmasked, enabled, started"),
+        ] {
+            assert_eq!(planned(table, state(active, file_state)), expected, "{table} {active} {file_state}");
+        }
+    }
+
+    #[test]
+    fn a_failed_state_is_cleared_before_the_start() {
+        let up: Service = declare("nginx", UP).unwrap();
+        let failed = host(state("failed", "enabled"));
+        assert_eq!(effects(&up, &context(&failed)), ["ResetFailed nginx.service", "Start nginx.service"]);
+        let plain: Service = declare("nginx", "running = true\nreset-failed = false").unwrap();
+        assert_eq!(effects(&plain, &context(&failed)), ["Start nginx.service"]);
+    }
+
+    #[test]
+    fn what_its_socket_starts_is_no_drift() {
+        let triggered = |active: &str| UnitState {
+            triggered_by: vec!["nginx.socket".into()],
+            active_triggers: vec!["nginx.socket".into()],
+            ..state(active, "enabled")
+        };
+        assert_eq!(planned(UP, triggered("inactive")), "unchanged");
+        assert_eq!(planned(UP, triggered("failed")), "started");
+        assert_eq!(planned("running = false", triggered("active")), "stopped (may be started again by nginx.socket)");
+    }
+
+    #[test]
+    fn a_unit_in_etc_cannot_be_masked() {
+        let own = UnitState { fragment: "/etc/systemd/system/nginx.service".into(), ..state("active", "enabled") };
+        assert_eq!(planned("masked = true", own), "E332");
+    }
+
+    #[test]
+    fn a_unit_that_is_not_there_has_to_come_from_somewhere() {
+        let missing = || UnitState { load: "not-found".into(), active: "inactive".into(), ..UnitState::default() };
+        for (table, expected) in
+            [(UP, "E330"), (DOWN, "unchanged"), ("masked = true", "masked"), ("masked = false", "unchanged")]
+        {
+            assert_eq!(planned(table, missing()), expected, "{table}");
+        }
+        let with_unit = |provision: &Provision| *provision == Provision::Unit("nginx.service".into());
+        let with_package = |provision: &Provision| *provision == Provision::Package("nginx-core".into());
+        let mut fresh = host(missing());
+        fresh.packages.insert("nginx-core".into(), PackageState::default());
+        let all = format!("masked = false\n{UP}");
+        let service: Service = declare("nginx", &all).unwrap();
+        let begun = ["Unmask nginx.service", "Enable nginx.service", "Start nginx.service"];
+        for provided in [&with_unit as &dyn Fn(&Provision) -> bool, &with_package] {
+            assert_eq!(effects(&service, &Context { provided, ..context(&fresh) }), begun);
+        }
+        // An installed package brings nothing more.
+        let installed = PackageState { installed: Some("1".into()), ..PackageState::default() };
+        fresh.packages.insert("nginx-core".into(), installed);
+        assert_eq!(outcome(&service, &Context { provided: &with_package, ..context(&fresh) }), "E330");
+        let down: Service = declare("nginx", DOWN).unwrap();
+        let stopped = ["Disable nginx.service", "Stop nginx.service"];
+        assert_eq!(effects(&down, &Context { provided: &with_unit, ..context(&fresh) }), stopped);
+    }
+
+    #[test]
+    fn an_instance_comes_from_its_template() {
+        let provided = |provision: &Provision| *provision == Provision::Unit("app@.service".into());
+        let service: Service = declare("app@one", "running = true").unwrap();
+        let host = Observed::default();
+        assert_eq!(effects(&service, &Context { provided: &provided, ..context(&host) }), ["Start app@one.service"]);
+        assert!(relations(&service).1.contains(&Provision::Unit("app@.service".into())));
+    }
+
+    #[test]
+    fn changes_of_what_is_watched_reload_or_restart_what_runs() {
+        let watching = "reload-on = [\"file:/a\"]\nrestart-on = [\"file:/b\"]";
+        let (a, b) = (ResourceId::new("file", "/a"), ResourceId::new("file", "/b"));
+        for (table, active, changed, expected) in [
+            ("", "active", vec![&a], vec!["Reload nginx.service"]),
+            ("", "active", vec![&b], vec!["Restart nginx.service"]),
+            ("", "active", vec![&a, &b], vec!["Restart nginx.service"]),
+            ("", "active", vec![], vec![]),
+            ("", "inactive", vec![&b], vec![]),
+            ("", "failed", vec![&b], vec![]),
+            ("running = true\n", "active", vec![&a], vec!["Reload nginx.service"]),
+            ("running = true\n", "inactive", vec![&a, &b], vec!["Start nginx.service"]),
+            ("running = false\n", "active", vec![&a], vec!["Stop nginx.service"]),
+        ] {
+            let service: Service = declare("nginx", &format!("{table}{watching}")).unwrap();
+            let changes = |id: &ResourceId| changed.contains(&id);
+            let host = host(state(active, "enabled"));
+            let context = Context { changes: &changes, ..context(&host) };
+            assert_eq!(effects(&service, &context), expected, "{table} {active} {changed:?}");
+        }
+    }
+
+    #[test]
+    fn the_bus_is_reloaded_instead_of_restarted() {
+        let service: Service = declare("dbus", "restart-on = [\"package:dbus\"]").unwrap();
+        let host = Observed {
+            units: [("dbus.service".to_owned(), state("active", "static"))].into(),
+            ..Observed::default()
+        };
+        assert_eq!(effects(&service, &Context { changes: &|_| true, ..context(&host) }), ["Reload dbus.service"]);
+    }
+
+    #[test]
+    fn only_what_abide_began_is_undone() {
+        let creates = |active: &str, file_state: &str| {
+            let service: Service = declare("nginx", UP).unwrap();
+            service.plan(&context(&host(state(active, file_state)))).unwrap().is_some_and(|change| change.creates)
+        };
+        assert!(creates("inactive", "disabled"));
+        assert!(!creates("inactive", "enabled"));
+        assert!(!creates("active", "disabled"));
+        let pruned = |table: &str, active: &str, file_state: &str| {
+            let service: Service = declare("nginx", table).unwrap();
+            let change = service.prune(&context(&host(state(active, file_state)))).unwrap();
+            change.map(|change| short(&change)).unwrap_or_default()
+        };
+        assert_eq!(pruned(UP, "active", "enabled"), ["Disable nginx.service", "Stop nginx.service"]);
+        assert_eq!(pruned("running = true", "active", "enabled"), ["Stop nginx.service"]);
+        assert!(pruned(UP, "inactive", "disabled").is_empty());
+        assert!(pruned(DOWN, "active", "enabled").is_empty());
+    }
+
+    #[test]
+    fn its_package_and_unit_come_first() {
+        let requires = |table: &str| relations(&declare::<Service>("nginx", table).unwrap()).1;
+        assert!(requires(UP).contains(&Provision::Package("nginx".into())));
+        assert!(requires(UP).contains(&Provision::Unit("nginx.service".into())));
+        assert!(requires("running = true\npackage = \"nginx-core\"").contains(&Provision::Package("nginx-core".into())));
+    }
+
+    #[test]
+    fn ignored_state_is_left() {
+        let service: Service = declare("nginx", UP).unwrap();
+        let (host, ignore) = (host(state("inactive", "disabled")), ["running".to_owned()]);
+        assert_eq!(outcome(&service, &Context { ignore: &ignore, ..context(&host) }), "enabled");
+    }
+
+    #[test]
+    fn what_is_no_service_is_refused() {
+        for (name, table, message, pointed) in [
+            ("a b", UP, "not the name of a unit", ""),
+            ("getty@.service", UP, "not the name of a unit", ""),
+            ("nginx", "reload-on = [\"/etc/a\"]", "does not name a resource", "[\"/etc/a\"]"),
+            ("nginx", "reload-on = [\"fiel:/etc/a\"]", "does not name a resource", "[\"fiel:/etc/a\"]"),
+            ("nginx", "masked = true\nrunning = true", "neither runs nor", "true"),
+            ("nginx", "running = true\ntimeout = \"soon\"", "invalid value", "\"soon\""),
+            ("nginx", "timeout = \"5min\"", "nothing is said", ""),
+            ("abide", "running = false", "does not turn itself off", "false"),
+            ("abide", "restart-on = [\"package:abide\"]", "does not restart itself", "[\"package:abide\"]"),
+            ("dbus", "masked = true", "system bus", "true"),
+            ("nginx", "state = \"running\"", "unknown key `state`", "state"),
+        ] {
+            refuses::<Service>(name, table, message, pointed);
+        }
+    }
+}

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
-use super::{Context, Declaration, DeclareError, Field, Provision, Relations, Resource, ResourceId, path_name};
+use super::{Context, Declaration, DeclareError, Field, Provision, Relations, Resource, ResourceId, codes, path_name};
 use crate::error::Code;
 use crate::plan::{Attributes, Change, Diff, Effect, PlanError};
 use crate::system::observe::{FileType, Needs, PathNeed, PathState};
@@ -72,7 +72,9 @@ target = "../sites-available/app.conf"
     }
 
     fn relations(&self, relations: &mut Relations) {
-        relations.provides.push(Provision::Path(self.path.clone()));
+        if self.target.is_some() {
+            relations.provides.push(Provision::Path(self.path.clone()));
+        }
         relations.requires.extend(self.path.parent().map(|parent| Provision::Path(parent.to_owned())));
     }
 
@@ -80,13 +82,13 @@ target = "../sites-available/app.conf"
         match (&self.target, context.path(&self.id(), &self.path)?) {
             (None, None) => Ok(None),
             (None, Some(present)) if present.file_type == FileType::Symlink => Ok(Some(self.removal())),
-            (None, Some(_)) => Err(self.in_the_way("E311", "is not a symlink, so it is not removed as one")),
+            (None, Some(_)) => Err(self.in_the_way(codes::OTHER_TYPE, "is not a symlink, so it is not removed as one")),
             (Some(target), None) => Ok(Some(self.link(target, "created", String::new(), true))),
             (Some(target), Some(present)) => match &present.target {
-                Some(old) if old == target => Ok(None),
+                Some(old) if old == target || context.ignores("target") => Ok(None),
                 Some(old) => Ok(Some(self.link(target, "target changed", old.display().to_string(), false))),
                 None if self.force => Ok(Some(self.link(target, "replaced by a symlink", String::new(), false))),
-                None => Err(self.in_the_way("E310", "exists and is not a symlink")),
+                None => Err(self.in_the_way(codes::IN_THE_WAY, "exists and is not a symlink")),
             },
         }
     }
@@ -129,10 +131,10 @@ impl Symlink {
         }
     }
 
-    fn in_the_way(&self, code: &'static str, what: &str) -> PlanError {
+    fn in_the_way(&self, code: Code, what: &str) -> PlanError {
         PlanError::new(
             self.id(),
-            Code(code),
+            code,
             format!("{} {what}", self.path.display()),
             "move it away, or set `force = true`",
         )
@@ -165,6 +167,21 @@ mod tests {
         assert_eq!(link.plan(&context(&observed)).unwrap_err().code, Code("E310"));
         let forced: Symlink = declare("/etc/a", "target = \"b\"\nforce = true").unwrap();
         assert!(forced.plan(&context(&observed)).unwrap().is_some());
+    }
+
+    #[test]
+    fn an_ignored_target_is_left() {
+        let observed = crate::resource::testing::path("/etc/a", present(FileType::Symlink).with_target("c"));
+        let link: Symlink = declare("/etc/a", "target = \"b\"").unwrap();
+        let ignore = ["target".to_owned()];
+        assert!(link.plan(&Context { ignore: &ignore, ..context(&observed) }).unwrap().is_none());
+    }
+
+    #[test]
+    fn only_a_present_link_is_provided() {
+        let provides = |table| crate::resource::testing::relations(&declare::<Symlink>("/etc/a", table).unwrap()).0;
+        assert_eq!(provides("target = \"b\""), [Provision::Path("/etc/a".into())]);
+        assert!(provides("ensure = \"absent\"").is_empty());
     }
 
     #[test]

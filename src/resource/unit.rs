@@ -47,49 +47,40 @@ struct Fields {
 }
 
 /// The fields that `unit` and `drop-in` share.
-macro_rules! unit_file_fields {
-    ($sections:literal) => {
-        &[
-            Field {
-                name: "ensure",
-                kind: "\"present\" or \"absent\"",
-                default: "\"present\"",
-                doc: "Whether the file shall be there.",
-            },
-            Field { name: "Unit, Install, …", kind: "table", default: "", doc: $sections },
-            Field {
-                name: "content",
-                kind: "string",
-                default: "",
-                doc: "The file, verbatim, instead of sections.",
-            },
-            Field {
-                name: "source",
-                kind: "path",
-                default: "",
-                doc: "A file beside the role, instead of sections.",
-            },
-            Field {
-                name: "template",
-                kind: "path",
-                default: "",
-                doc: "A template beside the role, instead of sections.",
-            },
-            Field {
-                name: "force",
-                kind: "boolean",
-                default: "false",
-                doc: "Replace a symlink, such as a mask or an alias, or anything else that is no file and in the way.",
-            },
-        ]
-    };
-}
-pub(super) use unit_file_fields;
+pub(super) const FIELDS: &[Field] = &[
+    Field {
+        name: "ensure",
+        kind: "\"present\" or \"absent\"",
+        default: "\"present\"",
+        doc: "Whether the file shall be there.",
+    },
+    Field { name: "Unit", kind: "table", default: "", doc: "The section [Unit]. Keys and values of every section are written as systemd has them: text, numbers and booleans; a list gives a \
+          repeated key, and an empty text in it clears what came before." },
+    Field { name: "Install", kind: "table", default: "", doc: "The section [Install]." },
+    Field { name: "Service", kind: "table", default: "", doc: "The section [Service], of a service only." },
+    Field { name: "Socket", kind: "table", default: "", doc: "The section [Socket], of a socket only." },
+    Field { name: "Timer", kind: "table", default: "", doc: "The section [Timer], of a timer only." },
+    Field { name: "Path", kind: "table", default: "", doc: "The section [Path], of a path only." },
+    Field { name: "Mount", kind: "table", default: "", doc: "The section [Mount], of a mount only." },
+    Field { name: "Automount", kind: "table", default: "", doc: "The section [Automount], of a automount only." },
+    Field { name: "Swap", kind: "table", default: "", doc: "The section [Swap], of a swap only." },
+    Field { name: "Slice", kind: "table", default: "", doc: "The section [Slice], of a slice only." },
+    Field { name: "content", kind: "string", default: "", doc: "The file, verbatim, instead of sections." },
+    Field { name: "source", kind: "path", default: "", doc: "A file beside the role, instead of sections." },
+    Field { name: "template", kind: "path", default: "", doc: "A template beside the role, instead of sections." },
+    Field {
+        name: "force",
+        kind: "boolean",
+        default: "false",
+        doc: "Replace a symlink, such as a mask or an alias, or anything else that is no file and in the way.",
+    },
+];
 
 impl Resource for Unit {
     const KIND: &'static str = "unit";
     const SUMMARY: &'static str =
-        "A unit of systemd: service, socket, timer, path, mount, swap, slice, target, in /etc/systemd/system.";
+        "A unit of systemd (service, socket, timer, path, mount, swap, slice, target) in /etc/systemd/system. A change of it \
+         makes systemd read its units again; to restart it, say `restart-on = [\"unit:NAME\"]` in its `service`.";
     const EXAMPLE: &'static str = r#"
 [unit."app.service".Unit]
 Description = "The application"
@@ -119,11 +110,7 @@ restart-on = ["unit:app.service"]
 enabled = true
 running = true
 "#;
-    const FIELDS: &'static [Field] = unit_file_fields!(
-        "Every key with a capital letter is a section of the file, its keys are written as systemd has them: text, numbers and booleans; a \
-         list gives a repeated key. Sections that the unit's type does not have are errors, except `X-…`. Changing the file reloads \
-         systemd; to restart the unit, say `restart-on = [\"unit:NAME\"]` in its `service`."
-    );
+    const FIELDS: &'static [Field] = FIELDS;
 
     fn declare(mut declaration: Declaration<'_>) -> Result<Unit, DeclareError> {
         let name = declaration.name.to_owned();
@@ -332,5 +319,103 @@ impl UnitFile {
             _ => "move it away, or set `force = true`",
         };
         PlanError::new(id.clone(), code, format!("{path} is {what}, not a file"), help)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::resource::testing::{
+        MemoryFiles, context, declare, declare_with, effects, file, outcome, path, present, refuses, relations, short, text,
+    };
+    use crate::system::observe::{Observed, PathState, UnitState};
+
+    const TABLE: &str = "[Service]\nExecStart = \"/bin/app\"";
+    const TEXT: &str = "# Managed by abide: changes made here are overwritten.\n\n[Service]\nExecStart=/bin/app\n";
+    const PATH: &str = "/etc/systemd/system/app.service";
+
+    fn running(mut host: Observed, active: &str, file_state: &str) -> Observed {
+        let (active, file_state) = (active.to_owned(), file_state.to_owned());
+        host.units.insert("app.service".into(), UnitState { active, file_state, ..UnitState::default() });
+        host
+    }
+
+    #[test]
+    fn plans_only_what_differs() {
+        for (table, state, expected) in [
+            (TABLE, PathState::Absent, "created"),
+            (TABLE, file(TEXT), "unchanged"),
+            (TABLE, file("[Service]\n"), "content changed"),
+            (TABLE, file(TEXT).with(|file| file.mode = 0o666), "mode 0666 -> 0644"),
+            (TABLE, file("x").with(|file| file.uid = 7), "content changed, owner 7 -> 0"),
+            (TABLE, present(FileType::Symlink).with_target("/dev/null"), "E310"),
+            (TABLE, present(FileType::Directory), "E310"),
+            ("ensure = \"absent\"", PathState::Absent, "unchanged"),
+            ("ensure = \"absent\"", file(TEXT), "removed"),
+            ("ensure = \"absent\"", present(FileType::Symlink), "E311"),
+            ("ensure = \"absent\"\nforce = true", present(FileType::Symlink), "removed"),
+        ] {
+            let unit: Unit = declare("app.service", table).unwrap();
+            assert_eq!(outcome(&unit, &context(&path(PATH, state.clone()))), expected, "{table} {state:?}");
+        }
+        let forced: Unit = declare("app.service", &format!("force = true\n{TABLE}")).unwrap();
+        let masked = path(PATH, present(FileType::Symlink).with_target("/dev/null"));
+        assert_eq!(outcome(&forced, &context(&masked)), "a symlink replaced by a file");
+    }
+
+    #[test]
+    fn a_mask_in_the_way_is_named() {
+        let unit: Unit = declare("app.service", TABLE).unwrap();
+        let masked = path(PATH, present(FileType::Symlink).with_target("/dev/null"));
+        assert!(unit.plan(&context(&masked)).unwrap_err().help.contains("masked"));
+    }
+
+    #[test]
+    fn a_unit_is_stopped_and_disabled_before_its_file_goes() {
+        let path = || path(PATH, file(TEXT));
+        let (unit, absent): (Unit, Unit) =
+            (declare("app.service", TABLE).unwrap(), declare("app.service", "ensure = \"absent\"").unwrap());
+        for (active, file_state, expected) in [
+            ("active", "enabled", vec!["Stop app.service", "Disable app.service"]),
+            ("active", "static", vec!["Stop app.service"]),
+            ("failed", "disabled", vec![]),
+        ] {
+            let host = running(path(), active, file_state);
+            let expected: Vec<&str> = expected.into_iter().chain(["remove /etc/systemd/system/app.service"]).collect();
+            assert_eq!(effects(&absent, &context(&host)), expected);
+            assert_eq!(short(&unit.prune(&context(&host)).unwrap().unwrap()), expected);
+        }
+    }
+
+    #[test]
+    fn the_content_may_be_a_file() {
+        let files = MemoryFiles([("app.service", "[Service]\n")].into());
+        let unit: Unit = declare_with("app.service", "source = \"app.service\"", &files).unwrap();
+        assert_eq!(text(&unit.file.content.unwrap()), "[Service]\n");
+    }
+
+    #[test]
+    fn a_unit_is_provided_with_its_path() {
+        let (provides, ..) = relations(&declare::<Unit>("app.service", TABLE).unwrap());
+        assert_eq!(provides, [Provision::Path(PATH.into()), Provision::Unit("app.service".into())]);
+        assert!(relations(&declare::<Unit>("app.service", "ensure = \"absent\"").unwrap()).0.is_empty());
+    }
+
+    #[test]
+    fn what_is_no_unit_is_refused() {
+        for (name, table, message, pointed) in [
+            ("app", TABLE, "not the name of a unit", ""),
+            ("a/b.service", TABLE, "not the name of a unit", ""),
+            ("x.device", TABLE, "not the name of a unit", ""),
+            ("app.service", "ensure = \"present\"", "has no content", ""),
+            ("app.service", "[Servce]\nA = 1", "no section `Servce`", "Servce"),
+            ("app.service", "mode = \"0644\"", "unknown key `mode`", "mode"),
+            ("x.mount", "[Mount]\nWhere = \"/srv/data\"", "named `srv-data.mount`", "\"/srv/data\""),
+        ] {
+            refuses::<Unit>(name, table, message, pointed);
+        }
+        assert!(declare::<Unit>("srv-data.mount", "[Mount]\nWhere = \"/srv/data\"").is_ok());
+        let twice = format!("content = \"\"\n{TABLE}");
+        assert!(declare::<Unit>("app.service", &twice).unwrap_err().message.contains("given twice"));
     }
 }

@@ -343,13 +343,13 @@ impl User {
     fn password(&self, state: &UserState, context: &Context<'_>, action: &mut UserAction, diffs: &mut Vec<Diff>) {
         let fields = &self.fields;
         let bare = |hash: &str| hash.trim_start_matches('!').to_owned();
-        if let Some(hash) = fields.password.as_ref().filter(|_| !context.ignores("password")) {
-            if bare(hash) != bare(&state.password) {
-                diffs.push(property("password", "(hidden)", "(hidden)"));
-                action.password = Some(hash.clone());
-                // Setting a hash unlocks: say what shall be.
-                action.locked = fields.locked.or(Some(state.locked));
-            }
+        if let Some(hash) = fields.password.as_ref().filter(|_| !context.ignores("password"))
+            && bare(hash) != bare(&state.password)
+        {
+            diffs.push(property("password", "(hidden)", "(hidden)"));
+            action.password = Some(hash.clone());
+            // Setting a hash unlocks: say what shall be.
+            action.locked = fields.locked.or(Some(state.locked));
         }
         if let Some(locked) = fields.locked.filter(|locked| *locked != state.locked && !context.ignores("locked")) {
             diffs.push(property("locked", &state.locked.to_string(), &locked.to_string()));
@@ -462,7 +462,171 @@ fn property(name: &str, before: &str, after: &str) -> Diff {
 fn summary(diff: &Diff) -> Option<String> {
     match diff {
         Diff::Property { name, .. } if name == "password" => Some("password changed".into()),
+        Diff::Property { name, before, after } if before.is_empty() => Some(format!("{name} set to {after}")),
+        Diff::Property { name, before, after } if after.is_empty() => Some(format!("{name} {before} -> none")),
         Diff::Property { name, before, after } => Some(format!("{name} {before} -> {after}")),
         Diff::Content { .. } => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::resource::testing::{context, declare, outcome, refuses, relations};
+    use crate::system::observe::{GroupState, Observed};
+
+    const HASH: &str = "$6$salt$0123456789abcdef";
+
+    fn host(change: impl FnOnce(&mut UserState)) -> Observed {
+        let mut user = UserState {
+            uid: 1000,
+            gid: 1000,
+            group: "deploy".into(),
+            groups: vec!["adm".into()],
+            home: "/home/deploy".into(),
+            shell: "/bin/sh".into(),
+            password: HASH.into(),
+            local: true,
+            ..UserState::default()
+        };
+        change(&mut user);
+        let group = |gid| GroupState { gid, members: vec![], local: true };
+        Observed {
+            users: [("deploy".to_owned(), user)].into(),
+            groups: ["adm", "web", "deploy"].map(|name| (name.to_owned(), group(1))).into(),
+            ..Observed::default()
+        }
+    }
+
+    #[test]
+    fn plans_only_what_differs() {
+        let hash = format!("password = \"{HASH}\"");
+        for (table, expected) in [
+            ("", "unchanged"),
+            ("uid = 1000\ngroup = \"deploy\"\nhome = \"/home/deploy\"\nshell = \"/bin/sh\"", "unchanged"),
+            ("shell = \"/bin/bash\"", "shell /bin/sh -> /bin/bash"),
+            ("comment = \"D\"\nhome = \"/srv/d\"", "home /home/deploy -> /srv/d, comment set to D"),
+            ("groups = [\"adm\", \"deploy\"]", "unchanged"),
+            ("groups = [\"web\"]", "groups adm -> adm,web"),
+            ("groups = [\"web\"]\nexact-groups = true", "groups adm -> web"),
+            ("groups = []", "unchanged"),
+            ("groups = []\nexact-groups = true", "groups adm -> none"),
+            ("groups = [\"weeb\"]", "E308"),
+            ("group = \"nobody\"", "E308"),
+            ("uid = 1001", "E340"),
+            ("uid = 1001\nchange-uid = true", "uid 1000 -> 1001"),
+            ("locked = true", "locked false -> true"),
+            ("locked = false", "unchanged"),
+            (hash.as_str(), "unchanged"),
+            ("password = \"*\"", "password changed"),
+            ("expires = \"never\"", "unchanged"),
+            ("expires = \"2030-12-31\"", "expires never -> 2030-12-31"),
+            ("ensure = \"absent\"", "removed"),
+            ("ensure = \"absent\"\nremove-home = true", "removed with its home directory"),
+        ] {
+            let user: User = declare("deploy", table).unwrap();
+            assert_eq!(outcome(&user, &context(&host(|_| {}))), expected, "{table}");
+        }
+    }
+
+    #[test]
+    fn an_account_of_a_directory_service_is_left() {
+        let remote = host(|user| user.local = false);
+        for (table, expected) in
+            [("", "unchanged"), ("shell = \"/bin/bash\"", "E341"), ("ensure = \"absent\"", "E341")]
+        {
+            assert_eq!(outcome(&declare::<User>("deploy", table).unwrap(), &context(&remote)), expected);
+        }
+    }
+
+    #[test]
+    fn root_keeps_its_number() {
+        let host = Observed { users: [("root".to_owned(), UserState { local: true, ..UserState::default() })].into(), ..Observed::default() };
+        let user: User = declare("root", "uid = 5\nchange-uid = true").unwrap();
+        assert_eq!(outcome(&user, &context(&host)), "E340");
+    }
+
+    fn created(table: &str, host: &Observed, changes: &dyn Fn(&ResourceId) -> bool) -> UserAction {
+        let user: User = declare("deploy", table).unwrap();
+        let change = user.plan(&Context { changes, provided: &|_| true, ..context(host) }).unwrap().unwrap();
+        assert_eq!((change.summary.as_str(), change.creates), ("created", true));
+        match change.effects.as_slice() {
+            [Effect::User(action)] => action.clone(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_group_of_the_same_name_becomes_the_primary_one() {
+        let nothing = Observed::default();
+        let group = |id: &ResourceId| id.kind == "group";
+        assert_eq!(created("", &nothing, &|_| false).group, None);
+        assert_eq!(created("", &nothing, &group).group.as_deref(), Some("deploy"));
+        assert_eq!(created("group = \"web\"", &nothing, &group).group.as_deref(), Some("web"));
+        let mut known = host(|_| {});
+        known.users.clear();
+        assert_eq!(created("", &known, &|_| false).group.as_deref(), Some("deploy"));
+    }
+
+    #[test]
+    fn a_home_is_made_unless_it_is_a_system_account() {
+        let nothing = Observed::default();
+        for (table, expected) in [("", true), ("system = true", false), ("system = true\ncreate-home = true", true)] {
+            assert_eq!(created(table, &nothing, &|_| false).create_home, expected, "{table}");
+        }
+        assert_eq!(created("expires = \"never\"", &nothing, &|_| false).expires.as_deref(), Some(""));
+    }
+
+    #[test]
+    fn a_new_hash_keeps_the_lock_and_is_never_shown() {
+        let locked = host(|user| user.locked = true);
+        let user: User = declare("deploy", "password = \"$6$other$0123456789abcdef\"").unwrap();
+        assert!(user.sensitive());
+        let change = user.plan(&context(&locked)).unwrap().unwrap();
+        assert!(!format!("{:?}{}", change.diffs, change.summary).contains("$6$"));
+        match change.effects.as_slice() {
+            [Effect::User(action)] => assert_eq!(action.locked, Some(true)),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn pruning_keeps_the_home_and_root() {
+        let user: User = declare("deploy", "").unwrap();
+        let change = user.prune(&context(&host(|_| {}))).unwrap().unwrap();
+        match change.effects.as_slice() {
+            [Effect::User(action)] => assert!(action.absent && !action.remove_home),
+            other => panic!("{other:?}"),
+        }
+        assert!(user.prune(&context(&host(|user| user.uid = 0))).unwrap().is_none());
+        assert!(user.prune(&context(&host(|user| user.local = false))).unwrap().is_none());
+    }
+
+    #[test]
+    fn groups_come_first() {
+        let user: User = declare("deploy", "group = \"web\"\ngroups = [\"adm\"]").unwrap();
+        let (provides, requires, _) = relations(&user);
+        assert_eq!(provides, [Provision::User("deploy".into())]);
+        assert_eq!(requires, ["web", "adm"].map(|name| Provision::Group(name.into())));
+        let own: User = declare("deploy", "").unwrap();
+        assert!(relations(&own).0.contains(&Provision::Group("deploy".into())));
+    }
+
+    #[test]
+    fn what_is_no_user_is_refused() {
+        for (name, table, message, pointed) in [
+            ("root", "ensure = \"absent\"", "never removed", "\"absent\""),
+            ("a b", "", "not the name of a user", ""),
+            ("deploy", "password = \"secret\"", "not the hash", "\"secret\""),
+            ("deploy", "home = \"relative\"", "absolute", "\"relative\""),
+            ("deploy", "shell = \"/bin/a:b\"", "absolute", "\"/bin/a:b\""),
+            ("deploy", "comment = \"a:b\"", "no colon", "\"a:b\""),
+            ("deploy", "expires = \"2030-02-30\"", "not a day", "\"2030-02-30\""),
+            ("deploy", "groups = [\"a b\"]", "not the name of a group", "[\"a b\"]"),
+            ("deploy", "exact-groups = true", "no `groups`", "true"),
+            ("deploy", "remove-home = true", "for removing", "true"),
+        ] {
+            refuses::<User>(name, table, message, pointed);
+        }
     }
 }

@@ -20,7 +20,11 @@ pub fn delay(interval: Duration, jitter: Duration, cap: Duration, seed: &[u8], f
 
 /// A number from 0 to below 1 that looks random and is the same for the same host and count.
 fn fraction(seed: &[u8], failures: u32) -> f64 {
-    let digest = Sha256::new().chain_update(b"abide poll\0").chain_update(seed).chain_update(failures.to_le_bytes()).finalize();
+    let digest = Sha256::new()
+        .chain_update(b"abide poll\0")
+        .chain_update(seed)
+        .chain_update(failures.to_le_bytes())
+        .finalize();
     let number = u32::from_le_bytes([digest[0], digest[1], digest[2], digest[3]]);
     f64::from(number) / (f64::from(u32::MAX) + 1.0)
 }
@@ -55,7 +59,15 @@ mod tests {
 
     #[test]
     fn hosts_are_spread_and_each_is_steady() {
-        let delay = |seed: u32| delay(Duration::from_secs(60), Duration::from_secs(10), Duration::from_secs(60), &seed.to_le_bytes(), 0);
+        let delay = |seed: u32| {
+            delay(
+                Duration::from_secs(60),
+                Duration::from_secs(10),
+                Duration::from_secs(60),
+                &seed.to_le_bytes(),
+                0,
+            )
+        };
         assert_eq!(delay(7), delay(7));
         let mut delays: Vec<_> = (0..100).map(delay).collect();
         delays.sort();

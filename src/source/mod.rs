@@ -27,8 +27,8 @@ mod reach;
 mod spool;
 
 pub use error::{FetchError, SourceError};
-pub use store::read_note;
 pub use objects::{Entry, EntryKind, ObjectError, Objects};
+pub use store::read_note;
 
 use serde::{Deserialize, Serialize};
 

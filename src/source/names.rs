@@ -38,7 +38,9 @@ fn one(bytes: &[u8], hash: HashKind) -> Result<(Entry, &[u8]), String> {
         b"100755" => EntryKind::Executable,
         b"120000" => EntryKind::Symlink,
         b"160000" => EntryKind::Submodule,
-        other => return Err(format!("mode `{}` is none of Git's", String::from_utf8_lossy(other).escape_debug())),
+        other => {
+            return Err(format!("mode `{}` is none of Git's", String::from_utf8_lossy(other).escape_debug()));
+        }
     };
     let rest = &bytes[space + 1..];
     let end = rest.iter().position(|byte| *byte == 0).ok_or("it ends in a name")?;
@@ -71,9 +73,7 @@ fn wrong(name: &str) -> Option<&'static str> {
 /// A server has none of these file systems, but the desired state is also checked out by its authors.
 fn is_dot_git(name: &str) -> bool {
     // Characters that HFS+ ignores when it compares names (git's utf8.c, next_hfs_char).
-    let ignored = |character: &char| {
-        !matches!(character, '\u{200c}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{206a}'..='\u{206f}' | '\u{feff}')
-    };
+    let ignored = |character: &char| !matches!(character, '\u{200c}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{206a}'..='\u{206f}' | '\u{feff}');
     let plain: String = name.chars().filter(ignored).flat_map(char::to_lowercase).collect();
     let first = plain.split([':', '\\']).next().unwrap_or_default().trim_end_matches([' ', '.']);
     first == ".git" || first == "git~1"
@@ -133,7 +133,17 @@ mod tests {
         for name in ["a/b", "/", "a\nb", "\u{7f}"] {
             check(&[("100644", name)], Some("slash or a control"));
         }
-        for name in [".git", ".GIT", ".Git ", ".git.", "git~1", "GIT~1", ".g\u{200c}it", ".git::$INDEX_ALLOCATION", ".git\\x"] {
+        for name in [
+            ".git",
+            ".GIT",
+            ".Git ",
+            ".git.",
+            "git~1",
+            "GIT~1",
+            ".g\u{200c}it",
+            ".git::$INDEX_ALLOCATION",
+            ".git\\x",
+        ] {
             check(&[("40000", name)], Some("means `.git`"));
         }
     }

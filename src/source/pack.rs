@@ -53,9 +53,13 @@ pub(super) fn inspect(pack: &mut dyn BufRead, hash: HashKind, limits: &Limits) -
     if count > limits.objects {
         return Err(PackError::TooMuch { what: "objects", limit: limits.objects.into() });
     }
-    let entries =
-        input::BytesToEntriesIter::new_from_header(pack, input::Mode::Verify, input::EntryDataMode::Keep, hash)
-            .map_err(damaged)?;
+    let entries = input::BytesToEntriesIter::new_from_header(
+        pack,
+        input::Mode::Verify,
+        input::EntryDataMode::Keep,
+        hash,
+    )
+    .map_err(damaged)?;
     let mut seen = Seen { limits, depths: std::collections::HashMap::new(), by_name: 0, inflated: 0 };
     for entry in entries {
         seen.entry(&entry.map_err(damaged)?)?;
@@ -178,7 +182,8 @@ pub(super) fn write(
     limit: u64,
     file: &File,
 ) -> Result<u64, PackError> {
-    let count = u32::try_from(names.len()).map_err(|_| PackError::TooMuch { what: "objects", limit: u32::MAX.into() })?;
+    let count = u32::try_from(names.len())
+        .map_err(|_| PackError::TooMuch { what: "objects", limit: u32::MAX.into() })?;
     let mut out = Hashing { inner: BufWriter::new(file), hasher: gix::hash::hasher(hash), written: 0 };
     out.write_all(&data::header::encode(data::Version::V2, count))?;
     let mut buffer = Vec::new();
@@ -236,7 +241,9 @@ pub(super) fn list(directory: &Path) -> io::Result<Vec<PathBuf>> {
     let mut packs = Vec::new();
     for entry in std::fs::read_dir(directory)? {
         let path = entry?.path();
-        if path.extension().is_some_and(|extension| extension == "pack") && path.with_extension("idx").exists() {
+        if path.extension().is_some_and(|extension| extension == "pack")
+            && path.with_extension("idx").exists()
+        {
             packs.push(path);
         }
     }

@@ -80,7 +80,9 @@ impl<O: Find + gix::objs::Exists> Walk<'_, O> {
         if data.kind != Kind::Commit {
             return Err(WalkError::NotACommit(id));
         }
-        let tree = CommitRefIter::from_bytes(data.data, id.kind()).tree_id().map_err(|_| WalkError::NotACommit(id))?;
+        let tree = CommitRefIter::from_bytes(data.data, id.kind())
+            .tree_id()
+            .map_err(|_| WalkError::NotACommit(id))?;
         let parents = CommitRefIter::from_bytes(data.data, id.kind()).parent_ids().collect();
         Ok((tree, parents))
     }

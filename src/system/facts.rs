@@ -121,7 +121,9 @@ impl Explain for FactsError {
 
     fn remedy(&self) -> String {
         match self {
-            FactsError::Unreadable { path, .. } => format!("check that {} exists and who may read it", path.display()),
+            FactsError::Unreadable { path, .. } => {
+                format!("check that {} exists and who may read it", path.display())
+            }
             FactsError::Invalid { .. } => "correct the TOML, or move the file away".into(),
             FactsError::Recorded { .. } => "record them with `abide facts > FILE` on the host".into(),
         }
@@ -188,7 +190,10 @@ impl Facts {
             cpus: cpus(&read("sys/devices/system/cpu/online")),
             memory: memory(&read("proc/meminfo")),
             virtualization: virtualization(root, &read("proc/cpuinfo")),
-            addresses: Addresses { ipv4: ipv4(&read("proc/net/fib_trie")), ipv6: ipv6(&read("proc/net/if_inet6")) },
+            addresses: Addresses {
+                ipv4: ipv4(&read("proc/net/fib_trie")),
+                ipv6: ipv6(&read("proc/net/if_inet6")),
+            },
             mounts: mounted(&mounts),
             ..Facts::default()
         }
@@ -209,7 +214,8 @@ fn os(release: &str) -> Os {
         ("arch", &["arch"]),
     ];
     let belongs = |words: &&[&str]| words.iter().any(|word| like.contains(&format!(" {word} ")));
-    let family = families.iter().find(|(_, words)| belongs(words)).map_or(id.clone(), |(name, _)| (*name).to_owned());
+    let family =
+        families.iter().find(|(_, words)| belongs(words)).map_or(id.clone(), |(name, _)| (*name).to_owned());
     Os { family, version: value("VERSION_ID"), codename: value("VERSION_CODENAME"), name: value("NAME"), id }
 }
 
@@ -240,9 +246,11 @@ fn memory(meminfo: &str) -> u64 {
 
 fn virtualization(root: &Path, cpuinfo: &str) -> String {
     let marks = ["run/systemd/container", "run/host/container-manager", ".dockerenv", "run/.containerenv"];
-    let hypervisor = |line: &str| line.starts_with("flags") && line.split_whitespace().any(|flag| flag == "hypervisor");
+    let hypervisor =
+        |line: &str| line.starts_with("flags") && line.split_whitespace().any(|flag| flag == "hypervisor");
     let vendor = std::fs::read_to_string(root.join("sys/class/dmi/id/sys_vendor")).unwrap_or_default();
-    let vendors = ["QEMU", "VMware", "Microsoft Corporation", "Xen", "innotek", "Amazon EC2", "Google", "Parallels"];
+    let vendors =
+        ["QEMU", "VMware", "Microsoft Corporation", "Xen", "innotek", "Amazon EC2", "Google", "Parallels"];
     if marks.iter().any(|mark| root.join(mark).exists()) {
         "container".into()
     } else if cpuinfo.lines().any(hypervisor) || vendors.iter().any(|name| vendor.trim() == *name) {
@@ -273,7 +281,8 @@ fn ipv6(table: &str) -> Vec<String> {
     for line in table.lines() {
         let fields: Vec<&str> = line.split_whitespace().collect();
         let [address, _, _, scope, flags, _] = fields[..] else { continue };
-        let (Ok(address), Ok(flags)) = (u128::from_str_radix(address, 16), u32::from_str_radix(flags, 16)) else {
+        let (Ok(address), Ok(flags)) = (u128::from_str_radix(address, 16), u32::from_str_radix(flags, 16))
+        else {
             continue;
         };
         if scope == "00" && flags & 0x69 == 0 {
@@ -284,9 +293,12 @@ fn ipv6(table: &str) -> Vec<String> {
 }
 
 fn mounted(mountinfo: &str) -> BTreeMap<String, Mount> {
-    const HOLD_DATA: &[&str] =
-        &["ext2", "ext3", "ext4", "xfs", "btrfs", "zfs", "f2fs", "vfat", "exfat", "nfs", "nfs4", "cifs", "ceph", "9p", "virtiofs"];
-    const COME_AND_GO: &[&str] = &["/run/", "/media/", "/snap/", "/var/lib/docker/", "/var/lib/containers/", "/proc/", "/sys/"];
+    const HOLD_DATA: &[&str] = &[
+        "ext2", "ext3", "ext4", "xfs", "btrfs", "zfs", "f2fs", "vfat", "exfat", "nfs", "nfs4", "cifs",
+        "ceph", "9p", "virtiofs",
+    ];
+    const COME_AND_GO: &[&str] =
+        &["/run/", "/media/", "/snap/", "/var/lib/docker/", "/var/lib/containers/", "/proc/", "/sys/"];
     let mut mounts = BTreeMap::new();
     for line in mountinfo.lines() {
         let Some((left, right)) = line.split_once(" - ") else { continue };
@@ -318,9 +330,10 @@ fn custom(folder: &Path) -> Result<BTreeMap<String, serde_json::Value>, FactsErr
     };
     for entry in entries {
         let path = entry.map_err(|source| FactsError::Unreadable { path: folder.to_owned(), source })?.path();
-        let (Some(stem), Some("toml")) =
-            (path.file_stem().and_then(|stem| stem.to_str()), path.extension().and_then(|suffix| suffix.to_str()))
-        else {
+        let (Some(stem), Some("toml")) = (
+            path.file_stem().and_then(|stem| stem.to_str()),
+            path.extension().and_then(|suffix| suffix.to_str()),
+        ) else {
             continue;
         };
         let text = std::fs::read_to_string(&path)
@@ -343,9 +356,11 @@ pub fn json(node: &Node) -> serde_json::Value {
         Value::Float(number) => (*number).into(),
         Value::Boolean(flag) => (*flag).into(),
         Value::Array(items) => items.iter().map(json).collect(),
-        Value::Table(entries) => {
-            entries.iter().map(|(key, value)| (key.name.clone(), json(value))).collect::<serde_json::Map<_, _>>().into()
-        }
+        Value::Table(entries) => entries
+            .iter()
+            .map(|(key, value)| (key.name.clone(), json(value)))
+            .collect::<serde_json::Map<_, _>>()
+            .into(),
     }
 }
 
@@ -373,7 +388,10 @@ mod tests {
         assert_eq!(cpus("0-3,8\n"), 5);
         assert_eq!(cpus(""), 1);
         assert_eq!(memory("MemTotal:       24655180 kB\n"), 24077);
-        assert_eq!(fqdn("web", "127.0.0.1 localhost\n192.0.2.1 web.acme.example web # x\n"), "web.acme.example");
+        assert_eq!(
+            fqdn("web", "127.0.0.1 localhost\n192.0.2.1 web.acme.example web # x\n"),
+            "web.acme.example"
+        );
         assert_eq!(fqdn("web", ""), "web");
     }
 

@@ -21,7 +21,8 @@ impl Address {
     /// Reads a URL, completes it from the settings, and refuses what would send a secret in the clear.
     pub(super) fn parse(text: &str, source: &Source) -> Result<Address, FetchError> {
         let wrong = |reason: &str| FetchError::Url { reason: reason.to_owned() };
-        let mut url = gix::url::parse(text.as_bytes().as_bstr()).map_err(|_| wrong("it cannot be understood"))?;
+        let mut url =
+            gix::url::parse(text.as_bytes().as_bstr()).map_err(|_| wrong("it cannot be understood"))?;
         let secret = url.password().is_some() || source.token_credential.is_some();
         match url.scheme {
             Scheme::File => {

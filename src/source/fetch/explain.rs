@@ -83,7 +83,10 @@ impl Evidence {
         if self.tls {
             return FetchError::Tls { reason };
         }
-        if self.redirect || said("refusing to follow redirect") || said("does not end with expected request suffix") {
+        if self.redirect
+            || said("refusing to follow redirect")
+            || said("does not end with expected request suffix")
+        {
             return FetchError::Redirect { reason: whole };
         }
         match self.status {
@@ -96,7 +99,10 @@ impl Evidence {
         if said("HTTP status 401") || said("No credentials were returned") || said("Permission denied") {
             return FetchError::Refused { reason: "it wants other credentials".into() };
         }
-        if said("repository not exported") || said("no such repository") || said("not appear to be a git repository") {
+        if said("repository not exported")
+            || said("no such repository")
+            || said("not appear to be a git repository")
+        {
             return FetchError::NoRepository { reason: whole };
         }
         if self.timeout && !self.connect {
@@ -124,12 +130,14 @@ fn ssh(log: &str) -> Option<FetchError> {
     if let Some(found) = line("Permission denied").or_else(|| line("Too many authentication failures")) {
         return Some(FetchError::Refused { reason: reason(found) });
     }
-    for part in ["resolve hostname", "connect to host", "timed out", "Connection refused", "No route to host"] {
+    for part in ["resolve hostname", "connect to host", "timed out", "Connection refused", "No route to host"]
+    {
         if let Some(found) = line(part) {
             return Some(FetchError::Unreachable { reason: reason(found) });
         }
     }
-    line("invalid format").map(|found| FetchError::Credential { what: "`ssh-key`".into(), reason: reason(found) })
+    line("invalid format")
+        .map(|found| FetchError::Credential { what: "`ssh-key`".into(), reason: reason(found) })
 }
 
 #[cfg(test)]
@@ -140,8 +148,14 @@ mod tests {
     #[test]
     fn the_words_of_ssh_are_understood() {
         for (log, code) in [
-            ("No ED25519 host key is known for h and you have requested strict checking.\r\nHost key verification failed.\r\n", "E105"),
-            ("@    WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED!     @\r\nHost key verification failed.", "E105"),
+            (
+                "No ED25519 host key is known for h and you have requested strict checking.\r\nHost key verification failed.\r\n",
+                "E105",
+            ),
+            (
+                "@    WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED!     @\r\nHost key verification failed.",
+                "E105",
+            ),
             ("git@h: Permission denied (publickey).\r\n", "E104"),
             ("ssh: connect to host h port 22: Connection refused\r\n", "E102"),
             ("ssh: Could not resolve hostname nowhere: Name or service not known\r\n", "E102"),

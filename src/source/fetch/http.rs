@@ -25,7 +25,8 @@ pub(super) enum Login {
 pub(super) fn login(task: &Task) -> Result<Login, FetchError> {
     let Some(name) = &task.source.token_credential else { return Ok(Login::Nobody) };
     let token = credential(task, name)?;
-    let token = String::from_utf8(token).map_err(|_| unusable(&format!("credential `{name}`"), "it is not text"))?;
+    let token =
+        String::from_utf8(token).map_err(|_| unusable(&format!("credential `{name}`"), "it is not text"))?;
     let token = token.trim().to_owned();
     if token.is_empty() || token.chars().any(char::is_control) {
         return Err(unusable(&format!("credential `{name}`"), "it is empty or has more than one line"));
@@ -60,8 +61,10 @@ pub(super) fn configure(options: &mut http::Options, task: &Task, login: &Login)
         }
         Ok(client)
     };
-    let mut backend =
-        http::reqwest::Options { configure_client: Some(Box::new(configure_client)), configure_request: None };
+    let mut backend = http::reqwest::Options {
+        configure_client: Some(Box::new(configure_client)),
+        configure_request: None,
+    };
     if let Some(bearer) = bearer {
         backend.configure_request = Some(Box::new(move |request| {
             request.headers_mut().insert(AUTHORIZATION, bearer.clone());
@@ -113,7 +116,8 @@ fn authorities(path: &Path) -> Result<Vec<reqwest::Certificate>, FetchError> {
 fn identity(path: &Path) -> Result<reqwest::Identity, FetchError> {
     let what = format!("`client-certificate` {}", path.display());
     let pem = std::fs::read(path).map_err(|error| unusable(&what, &error.to_string()))?;
-    reqwest::Identity::from_pem(&pem).map_err(|_| unusable(&what, "it needs a certificate and its key, both PEM"))
+    reqwest::Identity::from_pem(&pem)
+        .map_err(|_| unusable(&what, "it needs a certificate and its key, both PEM"))
 }
 
 fn proxy(url: &str) -> Result<reqwest::Proxy, FetchError> {

@@ -35,10 +35,8 @@ pub(super) fn fetch(task: &Task, path: &Path, room: u64) -> Result<Fetched, Fetc
         return Err(FetchError::TooMuch { what: "objects", limit: task.limits.objects.into() });
     }
     let received = if names.is_empty() { 0 } else { copy(task, &theirs, &names, room)? };
-    ours.reference(spool::BRANCH, tip, PreviousValue::Any, "poll").map_err(|error| FetchError::Spool {
-        path: task.repository.clone(),
-        reason: chain(&error),
-    })?;
+    ours.reference(spool::BRANCH, tip, PreviousValue::Any, "poll")
+        .map_err(|error| FetchError::Spool { path: task.repository.clone(), reason: chain(&error) })?;
     Ok(Fetched { tip, received })
 }
 

@@ -34,14 +34,23 @@ pub fn poll(source: &Source, limits: &Limits, spool: &Path, now: i64) -> Note {
 }
 
 /// As [`poll`], with the folder of credentials named.
-pub fn poll_with(source: &Source, limits: &Limits, spool: &Path, credentials: Option<&Path>, now: i64) -> Note {
+pub fn poll_with(
+    source: &Source,
+    limits: &Limits,
+    spool: &Path,
+    credentials: Option<&Path>,
+    now: i64,
+) -> Note {
     let started = Instant::now();
     let spool = match Spool::open(spool) {
         Ok(spool) => spool,
-        Err(error) => return Note { time: now, failures: 1, problems: vec![problem("", error)], ..Note::default() },
+        Err(error) => {
+            return Note { time: now, failures: 1, problems: vec![problem("", error)], ..Note::default() };
+        }
     };
     let before = spool.note();
-    let mut note = Note { tip: before.tip.clone(), failures: before.failures.saturating_add(1), ..Note::default() };
+    let mut note =
+        Note { tip: before.tip.clone(), failures: before.failures.saturating_add(1), ..Note::default() };
     let task = Task {
         source: source.clone(),
         limits: limits.clone(),
@@ -127,7 +136,10 @@ fn ask(task: &Task, spool: &Spool, url: &str, share: Duration) -> Result<Fetched
             let _ = sender.send(outcome);
         }
     };
-    std::thread::Builder::new().name("fetch".into()).spawn(attempt).map_err(spool::failed(&task.repository))?;
+    std::thread::Builder::new()
+        .name("fetch".into())
+        .spawn(attempt)
+        .map_err(spool::failed(&task.repository))?;
     match receiver.recv_timeout(share) {
         Ok(outcome) => outcome,
         Err(mpsc::RecvTimeoutError::Timeout) => {

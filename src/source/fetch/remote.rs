@@ -34,7 +34,12 @@ fn configuration(task: &Task) -> Vec<String> {
     ]
 }
 
-pub(super) fn fetch(task: &Task, url: &gix::Url, room: u64, stop: &Arc<AtomicBool>) -> Result<Fetched, FetchError> {
+pub(super) fn fetch(
+    task: &Task,
+    url: &gix::Url,
+    room: u64,
+    stop: &Arc<AtomicBool>,
+) -> Result<Fetched, FetchError> {
     let mut options = open_options(task);
     if url.scheme == Scheme::Ssh {
         // ssh appends: what is there is of an earlier poll.
@@ -51,7 +56,9 @@ pub(super) fn fetch(task: &Task, url: &gix::Url, room: u64, stop: &Arc<AtomicBoo
             // The remote has the other object format: once more with a repository of that.
             Exchange::Format(theirs) if format.is_none() => format = Some(theirs),
             Exchange::Format(theirs) => {
-                return Err(FetchError::Protocol { reason: format!("it changes its object format to {theirs}") });
+                return Err(FetchError::Protocol {
+                    reason: format!("it changes its object format to {theirs}"),
+                });
             }
         }
     }
@@ -71,12 +78,17 @@ fn exchange(
     stop: &Arc<AtomicBool>,
 ) -> Result<Exchange, FetchError> {
     let meter = Meter::new(room, stop);
-    let witness = Witness { ssh_log: (url.scheme == Scheme::Ssh).then_some(&task.ssh_log), timeout: task.source.timeout };
+    let witness = Witness {
+        ssh_log: (url.scheme == Scheme::Ssh).then_some(&task.ssh_log),
+        timeout: task.source.timeout,
+    };
     let failed = |error: gix::Error| explain(&error, &witness);
     let specification = format!("+{}:{BRANCH}", task.source.reference);
     let remote = repository
         .remote_at(url.clone())
-        .and_then(|remote| remote.with_fetch_tags(Tags::None).with_refspecs([specification.as_str()], Direction::Fetch))
+        .and_then(|remote| {
+            remote.with_fetch_tags(Tags::None).with_refspecs([specification.as_str()], Direction::Fetch)
+        })
         .map_err(failed)?;
     let mut connection = remote.connect(Direction::Fetch).map_err(failed)?;
     // Whatever must be said is said with the first request: asking again would be another round trip.

@@ -38,7 +38,11 @@ impl Store {
     /// `E120` when the folder cannot be created or read.
     pub fn open(directory: &Path, limits: &Limits) -> Result<Store, SourceError> {
         use std::os::unix::fs::DirBuilderExt;
-        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(failed(directory))?;
+        std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(directory)
+            .map_err(failed(directory))?;
         let shelf = |kind| Shelf::open_existing(directory, kind, limits);
         Ok(Store {
             directory: directory.to_owned(),
@@ -101,7 +105,12 @@ impl Objects for Store {
 }
 
 /// Reads one object of the expected kind; asks for its size before its content.
-fn read(objects: &(impl Find + FindHeader), id: ObjectId, kind: Kind, limit: u64) -> Result<Vec<u8>, ObjectError> {
+fn read(
+    objects: &(impl Find + FindHeader),
+    id: ObjectId,
+    kind: Kind,
+    limit: u64,
+) -> Result<Vec<u8>, ObjectError> {
     let store = |error: gix::Error| ObjectError::Store(Box::new(error));
     let header = objects.try_header(&id).map_err(store)?.ok_or(ObjectError::Missing { id })?;
     if header.size > limit {

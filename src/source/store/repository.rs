@@ -28,10 +28,8 @@ impl Repository {
     pub fn open(path: &Path) -> Result<Repository, SourceError> {
         let failed =
             |error: gix::Error| SourceError::Repository { path: path.to_owned(), reason: chain(&error) };
-        let place = gix::discover::upwards(path).map_err(|error| SourceError::Repository {
-            path: path.to_owned(),
-            reason: chain(&error),
-        })?;
+        let place = gix::discover::upwards(path)
+            .map_err(|error| SourceError::Repository { path: path.to_owned(), reason: chain(&error) })?;
         let (git_directory, _) = place.0.into_repository_and_work_tree_directories();
         let repository = gix::open::Options::isolated()
             .open_path_as_is(true)
@@ -47,14 +45,16 @@ impl Repository {
     /// # Errors
     /// `E130` when there is no such commit.
     pub fn resolve(&self, revision: &str) -> Result<ObjectId, SourceError> {
-        let missing = || SourceError::Revision { revision: crate::error::escaped(revision), path: self.path.clone() };
+        let missing =
+            || SourceError::Revision { revision: crate::error::escaped(revision), path: self.path.clone() };
         let (name, steps) = ancestors(revision).ok_or_else(missing)?;
         let named = self.named(name).ok_or_else(missing)?;
         let object = self.repository.find_object(named).map_err(|_| missing())?;
         let mut commit = object.peel_to_kind(Kind::Commit).map_err(|_| missing())?.id;
         for _ in 0..steps {
             let bytes = self.read(commit, Kind::Commit).map_err(|_| missing())?;
-            commit = CommitRefIter::from_bytes(&bytes, commit.kind()).parent_ids().next().ok_or_else(missing)?;
+            commit =
+                CommitRefIter::from_bytes(&bytes, commit.kind()).parent_ids().next().ok_or_else(missing)?;
         }
         Ok(commit)
     }
@@ -101,7 +101,8 @@ fn ancestors(revision: &str) -> Option<(&str, u32)> {
     let (name, mut rest) = revision.split_at(end);
     let mut steps: u32 = 0;
     while !rest.is_empty() {
-        let digits = rest[1..].find(|character: char| !character.is_ascii_digit()).map_or(rest.len(), |at| at + 1);
+        let digits =
+            rest[1..].find(|character: char| !character.is_ascii_digit()).map_or(rest.len(), |at| at + 1);
         let (step, following) = rest.split_at(digits);
         steps = match step.split_at(1) {
             ("^", "") | ("~", "") => steps.checked_add(1)?,

@@ -27,7 +27,11 @@ pub(super) struct Shelf {
 
 impl Shelf {
     /// Opens it if it exists.
-    pub(super) fn open_existing(store: &Path, kind: HashKind, limits: &Limits) -> Result<Option<Shelf>, SourceError> {
+    pub(super) fn open_existing(
+        store: &Path,
+        kind: HashKind,
+        limits: &Limits,
+    ) -> Result<Option<Shelf>, SourceError> {
         let directory = store.join(kind.to_string());
         if !directory.join("pack").is_dir() {
             return Ok(None);
@@ -83,7 +87,8 @@ impl Shelf {
 
     /// Proves that everything from `tip` down to commits known to be whole is there, and remembers it.
     pub(super) fn prove(&mut self, tip: ObjectId, limits: &Limits) -> Result<(), SourceError> {
-        let walked = reach::walk(&self.objects, &[tip], &|commit| self.whole.contains(commit), limits.commits);
+        let walked =
+            reach::walk(&self.objects, &[tip], &|commit| self.whole.contains(commit), limits.commits);
         let reached = walked.map_err(|error| self.explain(tip, error))?;
         self.whole.extend(&reached.commits);
         self.write_whole()
@@ -105,7 +110,9 @@ impl Shelf {
             Ok(_) => {}
             // Without deltas it would be larger than it may: then the packs stay as they are.
             Err(PackError::TooMuch { .. }) => return Ok(false),
-            Err(PackError::Damaged(reason)) => return Err(SourceError::Store { path: self.path("pack"), reason }),
+            Err(PackError::Damaged(reason)) => {
+                return Err(SourceError::Store { path: self.path("pack"), reason });
+            }
             Err(PackError::Io(error)) => return Err(failed(&self.path("pack"))(error)),
         }
         self.reopen()?;

@@ -170,7 +170,8 @@ impl<'a> Taking<'a> {
         let packs = self.shelf.path("pack");
         let refuse = |error| explain(letter, packs.clone(), error);
         let file = File::open(incoming.path()).map_err(failed(incoming.path()))?;
-        pack::inspect(&mut BufReader::with_capacity(64 << 10, file), self.kind, self.limits).map_err(refuse)?;
+        pack::inspect(&mut BufReader::with_capacity(64 << 10, file), self.kind, self.limits)
+            .map_err(refuse)?;
         let existing = pack::list(&packs).map_err(failed(&packs))?;
         match self.shelf.add(incoming.path()) {
             // What was there before must stay when this round fails.
@@ -224,13 +225,16 @@ struct Spool {
     folder: OwnedFd,
 }
 
-const LOOK: OFlags = OFlags::RDONLY.union(OFlags::NOFOLLOW).union(OFlags::NONBLOCK).union(OFlags::CLOEXEC).union(OFlags::NOCTTY);
+const LOOK: OFlags = OFlags::RDONLY
+    .union(OFlags::NOFOLLOW)
+    .union(OFlags::NONBLOCK)
+    .union(OFlags::CLOEXEC)
+    .union(OFlags::NOCTTY);
 
 impl Spool {
     fn open(path: &Path) -> Result<Spool, SourceError> {
-        let folder = rustix::fs::openat(CWD, path, LOOK | OFlags::DIRECTORY, Mode::empty()).map_err(|error| {
-            SourceError::Spool { path: path.to_owned(), source: error.into() }
-        })?;
+        let folder = rustix::fs::openat(CWD, path, LOOK | OFlags::DIRECTORY, Mode::empty())
+            .map_err(|error| SourceError::Spool { path: path.to_owned(), source: error.into() })?;
         Ok(Spool { path: path.to_owned(), folder })
     }
 
@@ -258,8 +262,8 @@ impl Spool {
         if bytes.len() as u64 > NOTE_BYTES {
             return Err(wrong(format!("it has more than {NOTE_BYTES} bytes")));
         }
-        let note: Note =
-            serde_json::from_slice(&bytes).map_err(|error| wrong(crate::error::escaped(&error.to_string())))?;
+        let note: Note = serde_json::from_slice(&bytes)
+            .map_err(|error| wrong(crate::error::escaped(&error.to_string())))?;
         if !note.tip.is_empty() && ObjectId::from_hex(note.tip.as_bytes()).is_err() {
             return Err(wrong("its tip is no object name".into()));
         }
@@ -340,9 +344,10 @@ impl Spool {
         let mut reader = File::from(file).take(letter.size + 1);
         let mut buffer = vec![0; 64 << 10];
         loop {
-            let count = reader
-                .read(&mut buffer)
-                .map_err(|source| SourceError::Spool { path: self.path.join(MAILBOX).join(&letter.name), source })?;
+            let count = reader.read(&mut buffer).map_err(|source| SourceError::Spool {
+                path: self.path.join(MAILBOX).join(&letter.name),
+                source,
+            })?;
             if count == 0 {
                 break;
             }
@@ -362,9 +367,9 @@ impl Spool {
 
 /// `pack-<hex>.pack`, as Git and the fetcher name them.
 fn is_pack_name(name: &str) -> bool {
-    name.strip_prefix("pack-")
-        .and_then(|rest| rest.strip_suffix(".pack"))
-        .is_some_and(|hex| (hex.len() == 40 || hex.len() == 64) && hex.bytes().all(|byte| byte.is_ascii_hexdigit()))
+    name.strip_prefix("pack-").and_then(|rest| rest.strip_suffix(".pack")).is_some_and(|hex| {
+        (hex.len() == 40 || hex.len() == 64) && hex.bytes().all(|byte| byte.is_ascii_hexdigit())
+    })
 }
 
 fn kind_name(mode: u32) -> &'static str {

@@ -33,7 +33,7 @@ impl Bus {
     /// bus daemon and works without one; else the system bus.
     pub(super) async fn connect() -> Result<Bus, SystemdError> {
         booted()?;
-        match direct().await {
+        match Builder::system().build().await {
             Ok(connection) => Ok(Bus { connection }),
             Err(private) => match Builder::system().build().await {
                 Ok(connection) => Ok(Bus { connection }),
@@ -47,7 +47,7 @@ impl Bus {
         booted()?;
         match Builder::system().build().await {
             Ok(connection) => Ok((Bus { connection }, true)),
-            Err(bus) => match direct().await {
+            Err(bus) => match Builder::system().build().await {
                 Ok(connection) => Ok((Bus { connection }, false)),
                 Err(source) => Err(SystemdError::Unreachable { bus: bus.to_string(), source }),
             },

@@ -20,6 +20,6 @@ pub fn lab_is_enabled() -> bool {
 }
 
 /// A script of the lab by its name.
-fn lab_script(name: &str) -> PathBuf {
+pub fn lab_script(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/lab").join(name)
 }

@@ -1,0 +1,3 @@
+//! What can be proven without root and without a host.
+
+mod trust;

@@ -1,0 +1,6 @@
+//! Every way in that must be closed, and every way on that must stay open.
+
+mod attacks;
+mod good;
+mod lab;
+mod twins;
