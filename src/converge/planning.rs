@@ -41,7 +41,7 @@ impl Run<'_> {
         let needs = plan::needs(resources, &inventory);
         let rehash = if self.request.rehash { Rehash::Always } else { Rehash::Never };
         let mut observed = self.host.observe(&needs, &mut self.fingerprints, rehash)?;
-        let scope = self.scope();
+        let scope = self.scope()?;
         let mut plan = plan::make(resources, &inventory, &observed, &scope)?;
         if self.consult(&plan, &mut observed)? {
             plan = plan::make(resources, &inventory, &observed, &scope)?;
@@ -60,14 +60,15 @@ impl Run<'_> {
             .collect())
     }
 
-    fn scope(&self) -> Scope {
+    fn scope(&self) -> Result<Scope, Problem> {
         let apply = &self.site.settings.apply;
         let prune = match (self.request.prune, apply.prune) {
             (true, _) => Prune::Confirmed,
             (false, true) => Prune::Within(apply.prune_limit),
             (false, false) => Prune::Never,
         };
-        Scope { only: self.request.only.clone(), prune }
+        let owed = self.state.owed()?.into_iter().map(|owed| (owed.resource, owed.reason)).collect();
+        Ok(Scope { only: self.request.only.clone(), prune, owed })
     }
 
     /// Looks up in the archives' index what the plan wants installed. Whether something was looked up.

@@ -319,21 +319,28 @@ impl Declarer<'_> {
                     None
                 }
             },
+            // No short cut on the first failure: every failing string is reported.
             Value::Array(items) => {
-                // Not `all`: every failing string is reported.
-                items.iter_mut().fold(Some(()), |fine, item| self.render(item, source, scope).and(fine))
+                let failed = items
+                    .iter_mut()
+                    .filter_map(|item| self.render(item, source, scope).is_none().then_some(()));
+                (failed.count() == 0).then_some(())
             }
-            Value::Table(entries) => entries
-                .iter_mut()
-                .fold(Some(()), |fine, (_, item)| self.render(item, source, scope).and(fine)),
+            Value::Table(entries) => {
+                let items = entries.iter_mut().map(|(_, item)| item);
+                let failed =
+                    items.filter_map(|item| self.render(item, source, scope).is_none().then_some(()));
+                (failed.count() == 0).then_some(())
+            }
             _ => Some(()),
         }
     }
 
     /// Reports keys that the kind does not have.
     fn known(&mut self, node: &Node, kind: &Kind, source: &Arc<Source>) {
-        for (key, _) in node.entries() {
-            if !kind.fields.iter().any(|field| field.name == key.name) {
+        for (key, value) in node.entries() {
+            let is_section = has_sections(kind) && matches!(value.value, Value::Table(_) | Value::Array(_));
+            if !is_section && !kind.fields.iter().any(|field| field.name == key.name) {
                 let known = kind.fields.iter().chain(COMMON).map(|field| field.name);
                 let help = document::suggest(&key.name, known, "fields");
                 let message = format!("`{}` is not a field of {}", key.name, kind.name);
@@ -432,6 +439,11 @@ impl Declarer<'_> {
             }
         }
     }
+}
+
+/// Whether a kind also takes sections whose names it checks itself, as `unit` does: its table of fields then ends in `…`.
+pub(crate) fn has_sections(kind: &Kind) -> bool {
+    kind.fields.iter().any(|field| field.name.contains('…'))
 }
 
 /// Where a kind's error has no remedy of its own, the meaning of the field it points at is one.

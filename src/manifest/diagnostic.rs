@@ -10,19 +10,36 @@ use crate::error::{Code, Explain, Problem, escaped};
 use crate::resource::{DeclareError, Origin};
 
 /// A file of the fleet with its text.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Source {
     /// Path in the tree.
     pub file: String,
     /// Its text; empty when there is none to show.
     pub text: String,
+    /// Offsets of the newlines, counted once: every resource asks for its line.
+    newlines: std::sync::OnceLock<Vec<usize>>,
 }
 
+impl PartialEq for Source {
+    fn eq(&self, other: &Source) -> bool {
+        self.file == other.file && self.text == other.text
+    }
+}
+
+impl Eq for Source {}
+
 impl Source {
+    /// A file with its text.
+    pub fn new(file: impl Into<String>, text: impl Into<String>) -> Source {
+        Source { file: file.into(), text: text.into(), newlines: std::sync::OnceLock::new() }
+    }
+
     /// The line of a position, from 1.
     pub fn line(&self, offset: usize) -> u32 {
-        let before = &self.text.as_bytes()[..offset.min(self.text.len())];
-        u32::try_from(before.iter().filter(|byte| **byte == b'\n').count()).unwrap_or(u32::MAX - 1) + 1
+        let find =
+            || self.text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(at, _)| at).collect();
+        let before = self.newlines.get_or_init(find).partition_point(|newline| *newline < offset);
+        u32::try_from(before).unwrap_or(u32::MAX - 1) + 1
     }
 
     /// The column of a position, from 1, in characters.

@@ -100,7 +100,7 @@ struct Reading<'a> {
 /// # Errors
 /// It cannot be read, is too long or not UTF-8.
 pub(crate) fn text(tree: &dyn Tree, path: &str) -> Result<Arc<Source>, Diagnostic> {
-    let empty = Arc::new(Source { file: path.to_owned(), text: String::new() });
+    let empty = Arc::new(Source::new(path.to_owned(), String::new()));
     let place = || Place::new(&empty, &(0..0), "");
     let bytes = tree.read(path).map_err(|error| match error {
         TreeError::Missing(_) => {
@@ -127,7 +127,7 @@ pub(crate) fn text(tree: &dyn Tree, path: &str) -> Result<Arc<Source>, Diagnosti
             "save the file as UTF-8",
         )
     })?;
-    Ok(Arc::new(Source { file: path.to_owned(), text }))
+    Ok(Arc::new(Source::new(path, text)))
 }
 
 /// Opens and parses a TOML file; `None` after reporting why not. Of a file with syntax errors every error is reported.

@@ -21,6 +21,9 @@ pub(crate) struct FileCache {
     contents: RefCell<HashMap<String, Content>>,
 }
 
+/// Contents by the name that the role has for them.
+pub(crate) type HandedOut = Rc<RefCell<Vec<(String, Content)>>>;
+
 /// The files of one role, for one resource.
 pub(crate) struct Files<'a> {
     pub(crate) tree: &'a dyn Tree,
@@ -30,7 +33,7 @@ pub(crate) struct Files<'a> {
     pub(crate) cache: &'a FileCache,
     /// Where a template failed, for the report.
     pub(crate) failure: RefCell<Option<Place>>,
-    pub(crate) shown: Option<Rc<RefCell<Vec<(String, Content)>>>>,
+    pub(crate) shown: Option<HandedOut>,
 }
 
 impl Files<'_> {

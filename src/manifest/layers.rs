@@ -141,7 +141,7 @@ mod tests {
     fn layers(texts: &[&str]) -> Layered {
         let mut layered = Layered::default();
         for (number, text) in texts.iter().enumerate() {
-            let source = Arc::new(Source { file: format!("layer-{number}"), text: (*text).to_owned() });
+            let source = Arc::new(Source::new(format!("layer-{number}"), (*text).to_owned()));
             layered.merge(&Node::parse(text).unwrap(), &source);
         }
         layered

@@ -147,7 +147,7 @@ pub fn desire(
 ) -> Result<Desired, Diagnostics> {
     let revision = verified.revision().clone();
     let Ok(root) = gix::ObjectId::from_hex(revision.tree.as_bytes()) else {
-        let source = diagnostic::Source { file: revision.to_string(), text: String::new() };
+        let source = diagnostic::Source::new(revision.to_string(), String::new());
         let place = diagnostic::Place::new(&std::sync::Arc::new(source), &(0..0), "");
         let mut problems = Diagnostics::default();
         problems.push(Diagnostic::new("E201", "the commit names no tree", place, "push a sound commit"));

@@ -247,7 +247,7 @@ impl Proof {
 }
 
 fn file_place(path: &str) -> Place {
-    Place::new(&Arc::new(Source { file: path.to_owned(), text: String::new() }), &(0..0), "")
+    Place::new(&Arc::new(Source::new(path.to_owned(), String::new())), &(0..0), "")
 }
 
 /// The labels that a condition compares with: `host.labels.tier == 'web'` gives `tier = "web"`.

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 use std::fmt::Write;
 
-use super::declare::COMMON;
+use super::declare::{COMMON, has_sections};
 use super::health;
 use crate::resource::{Field, KINDS, Kind};
 
@@ -18,7 +18,12 @@ pub fn role() -> Value {
         .insert("vars".into(), described(json!({"type": "object"}), "Defaults of this role's variables."));
     for kind in KINDS {
         let fields = kind.fields.iter().chain(COMMON);
-        properties.insert(kind.name.into(), described(named(fields), kind.summary));
+        let fields = fields.filter(|field| !field.name.contains('…'));
+        let mut tables = named(fields);
+        if has_sections(kind) {
+            tables["additionalProperties"]["additionalProperties"] = json!({"type": ["object", "array"]});
+        }
+        properties.insert(kind.name.into(), described(tables, kind.summary));
     }
     properties.insert(
         "health".into(),

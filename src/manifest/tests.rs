@@ -283,6 +283,67 @@ fn git_and_folder_give_the_same() {
     assert_eq!(from_git, from_folder);
 }
 
+#[test]
+fn the_fleet_to_copy_holds() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/fleet");
+    let proof = prove::prove(&FolderTree::new(&root), prove::Family::ALL, None);
+    let codes: Vec<&str> = proof.problems.iter().map(|problem| problem.code.0).collect();
+    // `abide init` adds the policy.
+    assert_eq!(codes, ["W223"], "{}", proof.problems.render(false));
+    let (rendered, _, problems) = explain(
+        &FolderTree::new(&root),
+        &HostIdentity { name: "web-01".into(), ..HostIdentity::default() },
+        &prove::Family::Rhel.facts(),
+    );
+    assert!(!problems.has_errors());
+    assert!(ids(&rendered).contains(&"service:chronyd".to_owned()), "{:?}", ids(&rendered));
+}
+
+/// Prints how long rendering and loading take:
+/// `cargo test --lib --config profile.dev.opt-level=3 figures -- --ignored --nocapture`.
+#[test]
+#[ignore = "prints figures"]
+fn figures() {
+    for count in [1_000, 5_000] {
+        let files: String = (0..count)
+            .map(|number| {
+                format!("[file.\"/etc/many/{number}.conf\"]\ncontent = \"value = {{{{ vars.x }}}} {number}\\n\"\nmode = \"0644\"\n")
+            })
+            .collect();
+        let role = format!("[vars]\nx = 5\n{files}");
+        let tree = MemoryTree::of(&[("fleet.toml", FLEET), ("roles/base/role.toml", &role)]);
+        let time = std::time::Instant::now();
+        let rendered = render(&tree, &host(), &facts()).unwrap();
+        let rendering = time.elapsed();
+        let revision = Revision {
+            reference: "refs/heads/main".into(),
+            commit: "c".into(),
+            tree: "t".into(),
+            payload: "p".into(),
+            signer: "s".into(),
+            key: "k".into(),
+            time: 0,
+            summary: "m".into(),
+        };
+        let desired = Desired { revision, rendered };
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("desired");
+        let key =
+            CacheKey { commit: "c".into(), facts: "f".into(), settings: "s".into(), version: "1".into() };
+        desired.save(&path, &key).unwrap();
+        let best = (0..20).map(|_| {
+            let time = std::time::Instant::now();
+            assert!(Desired::load(&path, &key).is_some());
+            time.elapsed()
+        });
+        let size = std::fs::metadata(&path).unwrap().len();
+        println!(
+            "{count} templated files: render {rendering:?}, load {:?}, {size} bytes",
+            best.min().unwrap()
+        );
+    }
+}
+
 /// Git objects in memory.
 mod testing {
     use crate::source::{Entry, EntryKind, ObjectError, Objects};

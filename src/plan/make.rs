@@ -24,6 +24,8 @@ pub struct Scope {
     pub only: BTreeSet<ResourceId>,
     /// What to do about things that left the branch.
     pub prune: Prune,
+    /// Who is still owed word of whose change, from a run that failed or died: for them that resource changes now.
+    pub owed: BTreeSet<(ResourceId, ResourceId)>,
 }
 
 /// What to do about things that left the branch.
@@ -73,7 +75,7 @@ pub fn make(
             draft.plan.blocked.push(Blocked { resource: declared.id.clone(), because });
             continue;
         }
-        draft.resource(position, declared, host, &provisions);
+        draft.resource(position, declared, host, &provisions, scope);
     }
     draft.prune(desired, inventory, host, scope);
     Ok(draft.plan)
@@ -121,10 +123,14 @@ impl Draft {
         declared: &Declared,
         host: &Observed,
         provisions: &HashSet<Provision>,
+        scope: &Scope,
     ) {
+        let owed = |id: &ResourceId| {
+            !scope.owed.is_empty() && scope.owed.contains(&(declared.id.clone(), id.clone()))
+        };
         let context = Context {
             host,
-            changes: &|id| self.changed.contains(id),
+            changes: &|id| self.changed.contains(id) || owed(id),
             provided: &|provision| provisions.contains(provision),
             ignore: &declared.common.ignore,
         };

@@ -95,20 +95,20 @@ content = "root: admin@example.com\n"
         Field {
             name: "creates",
             kind: "path",
-            default: "",
+            default: "none",
             doc: "Run only when nothing is at this path. A change of what `refresh-on` names runs it all the same.",
         },
         Field {
             name: "unless",
             kind: "list of strings",
-            default: "",
+            default: "none",
             doc: "A program that exits with 0 when there is nothing to do. Guards are run at every check, as `user` and in `cwd`: they must be \
                   quick and change nothing.",
         },
         Field {
             name: "only-if",
             kind: "list of strings",
-            default: "",
+            default: "none",
             doc: "A program that exits with 0 when there is something to do. With other guards: all have to agree.",
         },
         Field {

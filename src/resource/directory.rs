@@ -80,7 +80,7 @@ recursive = true
         Field {
             name: "source",
             kind: "path",
-            default: "",
+            default: "none",
             doc: "A folder beside the role: every file below it is put below the directory, as one resource. Files that Git has as executable \
                   become executable.",
         },

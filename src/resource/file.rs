@@ -85,20 +85,20 @@ ensure = "absent"
         Field {
             name: "content",
             kind: "string",
-            default: "",
+            default: "none",
             doc: "The content, verbatim. At most one of `content`, `source` and `template`; without any, only the attributes of a file that \
                   is there are managed.",
         },
         Field {
             name: "source",
             kind: "path",
-            default: "",
+            default: "none",
             doc: "A file beside the role whose bytes are the content.",
         },
         Field {
             name: "template",
             kind: "path",
-            default: "",
+            default: "none",
             doc: "A template beside the role whose rendering is the content.",
         },
         attributes::OWNER,
@@ -112,7 +112,7 @@ ensure = "absent"
         Field {
             name: "validate",
             kind: "list of strings",
-            default: "",
+            default: "none",
             doc: "A program that judges the new content before it is put in place; `{file}` stands for the path of the staged file. \
                   When it exits with another code than 0, nothing is replaced.",
         },

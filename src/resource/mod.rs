@@ -90,6 +90,7 @@ kinds! {
 }
 
 mod attributes;
+mod bytes;
 pub mod codes;
 mod fields;
 mod sections;
@@ -372,6 +373,7 @@ pub struct FolderEntry {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Content {
     /// SHA-256 of the bytes.
+    #[serde(with = "bytes")]
     pub sha256: [u8; 32],
     /// Length in bytes.
     pub size: u64,
@@ -395,7 +397,7 @@ impl Content {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum ContentOrigin {
     /// Rendered or written in the manifest.
-    Inline(Vec<u8>),
+    Inline(#[serde(with = "bytes")] Vec<u8>),
     /// An object of the store, by its id in hex.
     Blob(String),
 }

@@ -118,7 +118,7 @@ ensure = "purged"
         Field {
             name: "release",
             kind: "string",
-            default: "",
+            default: "none",
             doc: "Release (apt, such as `\"bookworm-backports\"`) or repository (dnf) to take the package from.",
         },
         Field {
@@ -142,7 +142,7 @@ ensure = "purged"
         Field {
             name: "file",
             kind: "path",
-            default: "",
+            default: "none",
             doc: "A package file on the host to install from, instead of an archive.",
         },
     ];

@@ -57,16 +57,29 @@ impl State {
             })
             .filter(|row| row.needed)
             .collect();
-        if work.is_empty() {
+        let gone = self.refreshes_of_others(declared)?;
+        if work.is_empty() && gone.is_empty() {
             return Ok(());
         }
         self.transaction(|transaction| {
+            gone.iter().try_for_each(|notification| super::journal::pay(transaction, notification))?;
             let revision = revision_row(transaction, revision)?;
             for row in &work {
                 row.write(transaction, revision, now)?;
             }
             drop_unused_revisions(transaction)
         })
+    }
+
+    /// Runs that are owed to commands which are not declared any more.
+    fn refreshes_of_others(&self, declared: &[Declared]) -> Result<Vec<super::Notification>, StateError> {
+        let owed = self.owed()?.into_iter().map(|owed| owed.notification);
+        Ok(owed
+            .filter(|notification| match notification {
+                super::Notification::Refresh(id) => !declared.iter().any(|declared| declared.id == *id),
+                _ => false,
+            })
+            .collect())
     }
 
     /// Everything in the inventory that is not declared any more, sorted by name: what prune looks at.

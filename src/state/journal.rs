@@ -113,12 +113,15 @@ impl std::fmt::Display for Notification {
 }
 
 impl State {
-    /// Opens a run.
+    /// Opens a run. It is on disk with its first intents: before them nothing happened that a power cut could make us forget.
     ///
     /// # Errors
     /// The state cannot be written.
     pub fn begin(&mut self, start: &RunStart) -> Result<i64, StateError> {
-        self.transaction(|transaction| history::insert(transaction, start))
+        self.sql(self.connection.pragma_update(None, "synchronous", "NORMAL"))?;
+        let run = self.transaction(|transaction| history::insert(transaction, start));
+        self.sql(self.connection.pragma_update(None, "synchronous", "FULL"))?;
+        run
     }
 
     /// Notes effects that are about to happen and what will be owed because of them.
@@ -276,7 +279,7 @@ fn owe(transaction: &Transaction<'_>, run: i64, owed: &Owed) -> rusqlite::Result
 }
 
 /// A restart also pays a reload of the same unit.
-fn pay(transaction: &Transaction<'_>, paid: &Notification) -> rusqlite::Result<()> {
+pub(super) fn pay(transaction: &Transaction<'_>, paid: &Notification) -> rusqlite::Result<()> {
     let (verb, target) = paid.columns();
     let mut delete = transaction.prepare_cached("DELETE FROM owed WHERE verb = ?1 AND target = ?2")?;
     delete.execute(params![verb, target])?;

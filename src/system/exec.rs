@@ -1,6 +1,6 @@
 //! The only place that starts processes: argument lists, a clean environment, a time limit, bounded output.
 //!
-//! **Invariant:** when [`run`] returns, nothing of the program's process group is left running.
+//! **Invariant:** when [`run`] returns, everything in the program's process group was killed.
 
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions};
 use std::collections::BTreeMap;
@@ -19,7 +19,7 @@ const ENVIRONMENT: [(&str, &str); 2] =
     [("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"), ("LC_ALL", "C.UTF-8")];
 
 /// How long output may still come after the program's process group is gone (somebody else inherited the pipe).
-const GRACE: Duration = Duration::from_millis(200);
+const GRACE: Duration = Duration::from_secs(2);
 
 /// A program to run to its end.
 #[derive(Debug, Clone)]
@@ -321,10 +321,16 @@ mod tests {
     fn what_stays_behind_in_the_group_is_killed() {
         let output = run(&shell("sleep 1000 & echo $!")).unwrap();
         let pid: i32 = String::from_utf8(output.stdout).unwrap().trim().parse().unwrap();
-        // Killed, but perhaps not reaped yet by its new parent.
-        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_else(|_| ") Z".into());
-        let state = stat.rsplit(") ").next().and_then(|rest| rest.chars().next());
-        assert!(matches!(state, Some('Z' | 'X')), "the child still lives: {stat}");
+        // It was sent the signal, but a loaded machine may deliver it later.
+        let deadline = clock::instant() + Duration::from_secs(60);
+        let alive = || {
+            let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+            stat.rsplit(") ").next().is_some_and(|rest| !rest.is_empty() && !rest.starts_with(['Z', 'X']))
+        };
+        while alive() {
+            assert!(!clock::left(deadline).is_zero(), "the child still lives");
+            std::thread::yield_now();
+        }
     }
 
     #[test]

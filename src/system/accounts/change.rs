@@ -288,3 +288,6 @@ fn validate_field(field: &'static str, value: &str, shown: &str) -> Result<(), A
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -342,11 +342,8 @@ fn run(
     if answer == "--assumeno" {
         argv.push("--cacheonly".into());
     }
-    match batch.recommends {
-        Some(weak) => {
-            argv.push(format!("--setopt=install_weak_deps={}", if weak { "True" } else { "False" }))
-        }
-        None => {}
+    if let Some(weak) = batch.recommends {
+        argv.push(format!("--setopt=install_weak_deps={}", if weak { "True" } else { "False" }));
     }
     if let Some(repository) = &batch.release {
         argv.push(format!("--repo={repository}"));

@@ -7,7 +7,7 @@ use std::time::Duration;
 use zbus::connection::Builder;
 use zbus::{Connection, Message, MessageStream};
 
-use super::SystemdError;
+use super::{SystemdError, direct};
 
 pub(super) const MANAGER: &str = "org.freedesktop.systemd1.Manager";
 pub(super) const UNIT: &str = "org.freedesktop.systemd1.Unit";
@@ -33,7 +33,7 @@ impl Bus {
     /// bus daemon and works without one; else the system bus.
     pub(super) async fn connect() -> Result<Bus, SystemdError> {
         booted()?;
-        match Builder::system().build().await {
+        match direct::connect().await {
             Ok(connection) => Ok(Bus { connection }),
             Err(private) => match Builder::system().build().await {
                 Ok(connection) => Ok(Bus { connection }),
@@ -47,7 +47,7 @@ impl Bus {
         booted()?;
         match Builder::system().build().await {
             Ok(connection) => Ok((Bus { connection }, true)),
-            Err(bus) => match Builder::system().build().await {
+            Err(bus) => match direct::connect().await {
                 Ok(connection) => Ok((Bus { connection }, false)),
                 Err(source) => Err(SystemdError::Unreachable { bus: bus.to_string(), source }),
             },
@@ -191,10 +191,6 @@ pub(super) fn is_unit_name(name: &str) -> bool {
 fn booted() -> Result<(), SystemdError> {
     // The test that sd_booted(3) documents.
     if std::path::Path::new("/run/systemd/system").is_dir() { Ok(()) } else { Err(SystemdError::NotBooted) }
-}
-
-async fn direct() -> zbus::Result<Connection> {
-    Builder::address("unix:path=/run/systemd/private").p2p().build().await
 }
 
 #[cfg(test)]

@@ -266,21 +266,32 @@ async fn conditions(bus: &Bus, changes: &[&UnitChange], ends: &mut BTreeMap<usiz
         })
         .map(|(place, _)| *place)
         .collect();
-    let calls: Vec<Message> = places
-        .iter()
-        .map(|place| property_call(&unit_path(&changes[*place].unit), UNIT, "ConditionResult"))
-        .collect::<zbus::Result<_>>()?;
-    for (place, answer) in places.into_iter().zip(bus.all(&calls).await?) {
-        let met = answer.ok().and_then(|message| {
-            let body = message.body();
-            let value: zbus::Variant<'_> = body.deserialize().ok()?;
-            bool::try_from(value).ok()
-        });
-        if met == Some(false) && state(bus, &changes[place].unit).await.starts_with("inactive") {
+    for place in places {
+        let unit = &changes[place].unit;
+        let calls = ["ConditionResult", "ConditionTimestampMonotonic"]
+            .map(|property| property_call(&unit_path(unit), UNIT, property))
+            .into_iter()
+            .collect::<zbus::Result<Vec<Message>>>()?;
+        let answers = bus.all(&calls).await?;
+        let met = answers.first().and_then(|answer| variant::<bool>(answer));
+        // A unit that did its work and was unloaded in the meantime is loaded anew by this very question, and then its conditions
+        // were never checked.
+        let checked = answers.get(1).and_then(|answer| variant::<u64>(answer)).is_some_and(|time| time > 0);
+        if met == Some(false) && checked && state(bus, unit).await.starts_with("inactive") {
             ends.insert(place, End::ConditionUnmet);
         }
     }
     Ok(())
+}
+
+/// The value in the answer to a property call.
+fn variant<T>(answer: &zbus::Result<Message>) -> Option<T>
+where
+    T: for<'a> TryFrom<zbus::Variant<'a>>,
+{
+    let body = answer.as_ref().ok()?.body();
+    let value: zbus::Variant<'_> = body.deserialize().ok()?;
+    T::try_from(value).ok()
 }
 
 async fn state(bus: &Bus, unit: &str) -> String {

@@ -5,6 +5,7 @@
 
 mod bus;
 mod change;
+mod direct;
 mod error;
 mod transient;
 mod units;
