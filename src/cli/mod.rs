@@ -11,12 +11,14 @@ pub mod events;
 pub mod facts;
 pub mod fetch;
 pub mod history;
+pub mod init;
 pub mod status;
 pub mod suspend;
 pub mod sync;
 pub mod terminal;
 pub mod trace;
 pub mod tree;
+pub mod verify;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::ffi::OsString;

@@ -25,6 +25,7 @@ pub(super) const MOST_ENTRIES: usize = 20_000_000;
 pub(super) struct Judge<'a> {
     pub objects: &'a dyn Objects,
     pub root: &'a RootOfTrust,
+    pub introduction: ObjectId,
     pub now: i64,
     pub commits_left: usize,
     pub entries_left: usize,

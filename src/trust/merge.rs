@@ -32,7 +32,7 @@ impl Known {
                 let mut known = HashSet::from([tip]);
                 let mut open = vec![tip];
                 while let Some(id) = open.pop() {
-                    if id.to_string() == judge.root.introduction.commit {
+                    if id == judge.introduction {
                         continue;
                     }
                     let raw = judge.raw(id)?;

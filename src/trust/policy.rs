@@ -416,7 +416,7 @@ signers = ["bob"]
             ("refs/heads/main", "main", 3, "not the full name of a branch"),
             ("\"0.1\"", "\"soon\"", 4, "not a version"),
             ("minimum-agent", "minimum-agnet", 4, "unknown key `minimum-agnet`"),
-            ("[principal.alice]", "[principal.\"al ice\"]", 7, "not a plain name"),
+            ("[principal.alice]", "[principal.\"al ice\"]", 6, "not a plain name"),
             ("2027-01-01", "2027-01-01T00:00:00", 7, "not a date"),
             (alice.as_str(), "keys = []", 7, "alice has no key"),
             (alice.as_str(), twice.as_str(), 10, "this key stands twice: for alice and for bob"),

@@ -38,7 +38,7 @@ pub struct Introduction {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum IntroductionKey {
     /// The key.
-    Key(PublicKey),
+    Key(Box<PublicKey>),
     /// Its fingerprint, `SHA256:…`.
     Fingerprint(String),
 }
@@ -57,14 +57,16 @@ impl IntroductionKey {
                     false => Err("the fingerprint is not `SHA256:` and 43 characters".into()),
                 }
             }
-            None => PublicKey::parse(text).map(IntroductionKey::Key).map_err(|error| error.to_string()),
+            None => PublicKey::parse(text)
+                .map(|key| IntroductionKey::Key(Box::new(key)))
+                .map_err(|error| error.to_string()),
         }
     }
 
     /// Whether it is this key.
     pub fn is(&self, key: &PublicKey) -> bool {
         match self {
-            IntroductionKey::Key(own) => own == key,
+            IntroductionKey::Key(own) => **own == *key,
             IntroductionKey::Fingerprint(fingerprint) => *fingerprint == key.fingerprint(),
         }
     }

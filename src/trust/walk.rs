@@ -36,8 +36,9 @@ pub fn judge(
     candidate: &Candidate,
     now: i64,
 ) -> Result<Judgement, TrustError> {
-    let mut judge = Judge { objects, root, now, commits_left: MOST_COMMITS, entries_left: MOST_ENTRIES };
     let introduction = object_id(&root.introduction.commit)?;
+    let (commits_left, entries_left) = (MOST_COMMITS, MOST_ENTRIES);
+    let mut judge = Judge { objects, root, introduction, now, commits_left, entries_left };
     let mark = match high_water {
         Some(mark) => Some((object_id(&mark.commit)?, mark)),
         None => None,
@@ -216,7 +217,8 @@ impl<'a> Walk<'a> {
         }
         self.known.add([id]);
         let tree = signed.commit.tree;
-        let approves = signed.commit.trailers(APPROVES).any(|named| named == tree.to_string());
+        let named = tree.to_string();
+        let approves = signed.commit.trailers(APPROVES).any(|approved| approved == named);
         let rule = match (is_merge, tree == self.latest.1 && approves) {
             (true, _) => Rule::Merge,
             (false, true) => Rule::Approval,
@@ -305,7 +307,7 @@ impl<'a> Walk<'a> {
     /// Takes a twin of the mark for the mark, when it was signed by somebody who may: its content is the mark's, byte for byte.
     fn adopt_twin(&mut self, twin: ObjectId) -> Result<(), Stop> {
         let mut signed = self.judge.read(twin)?;
-        if self.effective.id.to_string() == self.judge.root.introduction.commit {
+        if self.effective.id == self.judge.introduction {
             introduce(&mut self.judge, &signed)?;
         } else {
             // The twin stands where the mark stood, so its first parent's policy is the one to ask.

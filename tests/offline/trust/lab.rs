@@ -209,10 +209,6 @@ impl Lab {
         ObjectId::from_hex(self.git(&["rev-parse", revision]).as_bytes()).unwrap()
     }
 
-    pub fn mark_id(&self) -> ObjectId {
-        ObjectId::from_hex(self.mark.commit.as_bytes()).unwrap()
-    }
-
     pub fn reset(&self, revision: &str) {
         self.git(&["reset", "-q", "--hard", revision]);
         self.git(&["clean", "-qfdx"]);
@@ -290,6 +286,7 @@ impl Lab {
         self.write("fleet.toml", "# the honest way on\n");
         let honest = self.commit("alice", "Go on");
         self.accepted(honest);
+        self.reset(&self.mark.commit);
     }
 
     /// The walk stops at this commit, with this code.

@@ -1,6 +1,7 @@
 //! Every way in that must be closed, and every way on that must stay open.
 
 mod attacks;
+mod author;
 mod good;
 mod lab;
 mod twins;
