@@ -37,7 +37,13 @@ impl Run<'_> {
             return Ok(None);
         }
         let spool = self.site.paths.spool.clone();
-        Ok(self.store()?.take(&spool)?)
+        let store = self.store()?;
+        let taken = store.take(&spool);
+        let refused: Vec<Problem> = store.refused().iter().map(Problem::from).collect();
+        for problem in refused {
+            self.recorder.keep(problem);
+        }
+        Ok(taken?)
     }
 
     /// Proves what was taken, and raises the high-water mark. `None`: nothing was ever proven here.

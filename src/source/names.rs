@@ -13,10 +13,10 @@ pub(super) fn entries(id: ObjectId, mut bytes: &[u8]) -> Result<Vec<Entry>, Obje
     let malformed = |reason: String| ObjectError::Malformed { id, reason };
     while !bytes.is_empty() {
         let (entry, rest) = one(bytes, id.kind()).map_err(malformed)?;
-        if let Some(before) = entries.last() {
-            if order(before, &entry) != std::cmp::Ordering::Less {
-                return Err(malformed(format!("`{}` is twice or not in its place", entry.name)));
-            }
+        if let Some(before) = entries.last()
+            && order(before, &entry) != std::cmp::Ordering::Less
+        {
+            return Err(malformed(format!("`{}` is twice or not in its place", entry.name)));
         }
         entries.push(entry);
         bytes = rest;
@@ -157,6 +157,6 @@ mod tests {
         }
         let mut latin = whole.clone();
         latin[7] = 0xe9;
-        assert!(entries(id, &latin).unwrap_err().to_string().contains("UTF-8"));
+        assert!(entries(id, &latin).is_err_and(|error| error.to_string().contains("UTF-8")));
     }
 }

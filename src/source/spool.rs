@@ -21,8 +21,7 @@ const MOST_PACKS: usize = 16;
 /// The spool, held by one fetcher at a time.
 pub(super) struct Spool {
     path: PathBuf,
-    /// Holds the lock until it is closed.
-    _lock: File,
+    lock: File,
 }
 
 impl Spool {
@@ -37,7 +36,7 @@ impl Spool {
             .open(path.join("lock"))
             .map_err(&failed)?;
         match rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Spool { path: path.to_owned(), _lock: lock }),
+            Ok(()) => Ok(Spool { path: path.to_owned(), lock }),
             Err(rustix::io::Errno::WOULDBLOCK) => Err(FetchError::Busy { path: path.to_owned() }),
             Err(error) => Err(failed(error.into())),
         }
@@ -134,6 +133,13 @@ impl Spool {
     fn weigh(&self, repository: &gix::Repository) -> Result<(usize, u64), FetchError> {
         let directory = repository.objects.store_ref().path().join("pack");
         pack::weigh(&directory).map_err(failed(&directory))
+    }
+}
+
+impl Drop for Spool {
+    fn drop(&mut self) {
+        // Closing would do, were it not for a child that another thread is just starting, which holds the same file for a moment.
+        let _ = rustix::fs::flock(&self.lock, rustix::fs::FlockOperation::Unlock);
     }
 }
 

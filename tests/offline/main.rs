@@ -1,10 +1,12 @@
-//! What can be proven without root and without a host.
+//! What can be proven without root and without a host: real programs and loopback.
 
 #![allow(
+    missing_docs,
     clippy::disallowed_methods,
     clippy::unwrap_used,
     clippy::expect_used,
-    reason = "tests play author and attacker, with programs and files of their own"
+    reason = "tests play author, server and attacker, with programs and files of their own"
 )]
 
+mod source;
 mod trust;

@@ -27,6 +27,7 @@ struct Evidence {
     timeout: bool,
     status: Option<u16>,
     redirect: bool,
+    cut_off: bool,
 }
 
 pub(super) fn explain(error: &gix::Error, witness: &Witness) -> FetchError {
@@ -66,6 +67,7 @@ impl Evidence {
                     | io::ErrorKind::NetworkUnreachable
                     | io::ErrorKind::ConnectionReset
             );
+            self.cut_off |= error.kind() == io::ErrorKind::UnexpectedEof;
             // `source()` of such an error skips what it wraps.
             if let Some(inner) = error.get_ref() {
                 self.gather(inner);
@@ -110,6 +112,12 @@ impl Evidence {
         }
         if self.connect || self.timeout || said("failed to lookup address") || said("connection failed") {
             return FetchError::Unreachable { reason: whole };
+        }
+        if self.cut_off && witness.ssh_log.is_some() {
+            // ssh has no complaint of its own: it got in, and the program there ended without an answer.
+            return FetchError::NoRepository {
+                reason: "it let us in, but has nothing there that answers".into(),
+            };
         }
         FetchError::Protocol { reason: whole }
     }

@@ -37,43 +37,65 @@ pub(super) fn login(task: &Task) -> Result<Login, FetchError> {
     })
 }
 
-/// Fills in the options of the HTTP transport. Files are read now, so that a bad one is reported as what it is.
-pub(super) fn configure(options: &mut http::Options, task: &Task, login: &Login) -> Result<(), FetchError> {
-    // Fails when a provider is there already, which is as good.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let source = &task.source;
-    let authorities = source.ca_file.as_deref().map(authorities).transpose()?;
-    let identity = source.client_certificate.as_deref().map(identity).transpose()?;
-    let proxy = source.proxy.as_deref().map(proxy).transpose()?;
-    let bearer = bearer(login)?;
-    let timeout = source.timeout.duration();
-    let configure_client = move |client: reqwest::blocking::ClientBuilder| {
-        // The library's own 30 s for a silent connection and 20 s to connect are replaced.
-        let mut client = client.timeout(timeout).connect_timeout(timeout);
-        if let Some(authorities) = &authorities {
+/// What every HTTP client of a poll gets. Files are read once, so that a bad one is reported as what it is.
+pub(super) struct Setup {
+    authorities: Option<Vec<reqwest::Certificate>>,
+    identity: Option<reqwest::Identity>,
+    proxy: Option<reqwest::Proxy>,
+    bearer: Option<HeaderValue>,
+    timeout: std::time::Duration,
+}
+
+impl Setup {
+    pub(super) fn read(task: &Task, login: &Login) -> Result<Setup, FetchError> {
+        // Fails when a provider is there already, which is as good.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let source = &task.source;
+        Ok(Setup {
+            authorities: source.ca_file.as_deref().map(authorities).transpose()?,
+            identity: source.client_certificate.as_deref().map(identity).transpose()?,
+            proxy: source.proxy.as_deref().map(proxy).transpose()?,
+            bearer: bearer(login)?,
+            timeout: source.timeout.duration(),
+        })
+    }
+
+    /// The header that a bearer token makes.
+    pub(super) fn bearer(&self) -> Option<HeaderValue> {
+        self.bearer.clone()
+    }
+
+    pub(super) fn apply(&self, client: reqwest::blocking::ClientBuilder) -> reqwest::blocking::ClientBuilder {
+        // The libraries' own 30 s for a silent connection and 20 s to connect are replaced.
+        let mut client = client.timeout(self.timeout).connect_timeout(self.timeout);
+        if let Some(authorities) = &self.authorities {
             client = client.tls_certs_only(authorities.clone());
         }
-        if let Some(identity) = &identity {
+        if let Some(identity) = &self.identity {
             client = client.identity(identity.clone());
         }
-        if let Some(proxy) = &proxy {
+        if let Some(proxy) = &self.proxy {
             client = client.proxy(proxy.clone());
         }
-        Ok(client)
-    };
-    let mut backend = http::reqwest::Options {
-        configure_client: Some(Box::new(configure_client)),
-        configure_request: None,
-    };
-    if let Some(bearer) = bearer {
-        backend.configure_request = Some(Box::new(move |request| {
-            request.headers_mut().insert(AUTHORIZATION, bearer.clone());
-            Ok(())
-        }));
+        client
     }
-    let backend: Arc<Mutex<dyn Any + Send + Sync>> = Arc::new(Mutex::new(backend));
-    options.backend = Some(backend);
-    Ok(())
+
+    /// Fills in the options of the Git library's transport.
+    pub(super) fn configure(self: &Arc<Setup>, options: &mut http::Options) {
+        let setup = Arc::clone(self);
+        let mut backend = http::reqwest::Options {
+            configure_client: Some(Box::new(move |client| Ok(setup.apply(client)))),
+            configure_request: None,
+        };
+        if let Some(bearer) = self.bearer() {
+            backend.configure_request = Some(Box::new(move |request| {
+                request.headers_mut().insert(AUTHORIZATION, bearer.clone());
+                Ok(())
+            }));
+        }
+        let backend: Arc<Mutex<dyn Any + Send + Sync>> = Arc::new(Mutex::new(backend));
+        options.backend = Some(backend);
+    }
 }
 
 /// The content of a systemd credential.

@@ -8,6 +8,7 @@
 mod address;
 mod explain;
 mod http;
+mod listing;
 mod local;
 mod meter;
 mod remote;
@@ -60,8 +61,8 @@ pub fn poll_with(
     };
     let found = ask_all(&task, &spool, started, &mut note);
     if let Some((url, fetched)) = found {
-        note.changed = before.tip != fetched.tip.to_string();
         note.tip = fetched.tip.to_string();
+        note.changed = before.tip != note.tip;
         note.received = fetched.received;
         note.failures = 0;
         if let Err(error) = deliver(&task, &spool, &fetched) {

@@ -13,7 +13,8 @@ use gix::remote::fetch::{Status, Tags};
 use gix::url::Scheme;
 
 use super::explain::{Witness, explain};
-use super::http::{self, Login};
+use super::http::{self, Login, Setup};
+use super::listing;
 use super::meter::Meter;
 use super::{Fetched, Task};
 use crate::source::error::FetchError;
@@ -48,10 +49,16 @@ pub(super) fn fetch(
         options = options.config_overrides(configuration(task).into_iter().chain(ssh));
     }
     let login = http::login(task)?;
+    let setup = Arc::new(Setup::read(task, &login)?);
     let mut format = None;
     loop {
         let repository = spool::open_repository(&task.repository, format, &options)?;
-        match exchange(task, &repository, url, &login, room, stop)? {
+        if let Some(tip) = listing::ask(task, url, &login, &setup, repository.object_hash())?
+            && spool::branch(&repository) == Some(tip)
+        {
+            return Ok(Fetched { tip, received: 0 });
+        }
+        match exchange(task, &repository, url, (&login, &setup), room, stop)? {
             Exchange::Done(fetched) => return Ok(fetched),
             // The remote has the other object format: once more with a repository of that.
             Exchange::Format(theirs) if format.is_none() => format = Some(theirs),
@@ -73,7 +80,7 @@ fn exchange(
     task: &Task,
     repository: &gix::Repository,
     url: &gix::Url,
-    login: &Login,
+    (login, setup): (&Login, &Arc<Setup>),
     room: u64,
     stop: &Arc<AtomicBool>,
 ) -> Result<Exchange, FetchError> {
@@ -107,7 +114,7 @@ fn exchange(
     let address = url.to_bstring();
     if let Some(mut options) = repository.transport_options(address.as_bstr(), None).map_err(failed)? {
         if let Some(options) = options.downcast_mut::<transport::Options>() {
-            http::configure(options, task, login)?;
+            setup.configure(options);
         }
         connection.set_transport_options(options);
     }

@@ -101,6 +101,9 @@ fn ancestors(revision: &str) -> Option<(&str, u32)> {
     let (name, mut rest) = revision.split_at(end);
     let mut steps: u32 = 0;
     while !rest.is_empty() {
+        if !rest.starts_with(['~', '^']) {
+            return None;
+        }
         let digits =
             rest[1..].find(|character: char| !character.is_ascii_digit()).map_or(rest.len(), |at| at + 1);
         let (step, following) = rest.split_at(digits);

@@ -77,7 +77,10 @@ impl Store {
     fn with_refused(&mut self, error: SourceError) -> SourceError {
         match error {
             SourceError::Incomplete { tip, missing, .. } if !self.refused.is_empty() => {
-                SourceError::Incomplete { tip, missing, refused: Some(Box::new(self.refused.remove(0))) }
+                let pack =
+                    self.refused.iter().position(|error| !matches!(error, SourceError::NotAPack { .. }));
+                let refused = self.refused.remove(pack.unwrap_or(0));
+                SourceError::Incomplete { tip, missing, refused: Some(Box::new(refused)) }
             }
             error => error,
         }

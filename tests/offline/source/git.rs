@@ -1,0 +1,128 @@
+//! Repositories made by the real `git`, as an author makes them.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use abide::config::{Limits, Source, Span};
+use abide::source::{Note, fetch};
+use tempfile::TempDir;
+
+/// A scratch folder with a repository, a spool and a store.
+pub struct World {
+    pub folder: TempDir,
+}
+
+impl World {
+    pub fn new() -> World {
+        World::with_format("sha1")
+    }
+
+    pub fn with_format(format: &str) -> World {
+        let world = World { folder: tempfile::tempdir().unwrap() };
+        world.git(&["init", "-q", "-b", "main", &format!("--object-format={format}"), "."]);
+        world.git(&["config", "http.receivepack", "true"]);
+        world.commit("first");
+        world
+    }
+
+    /// The folder that servers export.
+    pub fn root(&self) -> &Path {
+        self.folder.path()
+    }
+
+    pub fn repository(&self) -> PathBuf {
+        self.folder.path().join("fleet")
+    }
+
+    pub fn spool(&self) -> PathBuf {
+        self.folder.path().join("spool")
+    }
+
+    pub fn store(&self) -> PathBuf {
+        self.folder.path().join("store")
+    }
+
+    pub fn git(&self, arguments: &[&str]) -> String {
+        std::fs::create_dir_all(self.repository()).unwrap();
+        let output = Command::new("git")
+            .args(["-c", "user.name=a", "-c", "user.email=a@b", "-c", "commit.gpgsign=false"])
+            .args(arguments)
+            .current_dir(self.repository())
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap())
+            .env("GIT_CONFIG_NOSYSTEM", "1")
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "git {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    }
+
+    /// Commits a change of one file, with this text, and returns the commit.
+    pub fn commit(&self, text: &str) -> String {
+        self.write("roles/web.toml", text.as_bytes());
+        self.write(&format!("files/{text}"), text.as_bytes());
+        self.git(&["add", "-A"]);
+        self.git(&["commit", "-q", "-m", text]);
+        self.tip()
+    }
+
+    pub fn write(&self, path: &str, bytes: &[u8]) {
+        let path = self.repository().join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, bytes).unwrap();
+    }
+
+    pub fn tip(&self) -> String {
+        self.git(&["rev-parse", "HEAD"])
+    }
+
+    /// Polls these remotes.
+    pub fn poll(&self, source: &Source) -> Note {
+        self.poll_within(source, &Limits::default())
+    }
+
+    pub fn poll_within(&self, source: &Source, limits: &Limits) -> Note {
+        fetch::poll_with(
+            source,
+            limits,
+            &self.spool(),
+            Some(&self.folder.path().join("credentials")),
+            1_000_000,
+        )
+    }
+
+    /// Gives the fetcher a credential.
+    pub fn credential(&self, name: &str, content: &str) {
+        let folder = self.folder.path().join("credentials");
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(folder.join(name), content).unwrap();
+    }
+
+    /// A poll of the repository as a folder, which must be good.
+    pub fn fetched(&self) -> Note {
+        good(self.poll(&source(&[&self.repository().display().to_string()])))
+    }
+}
+
+/// Settings for these remotes and the branch `main`.
+pub fn source(urls: &[&str]) -> Source {
+    Source {
+        urls: urls.iter().map(|url| (*url).to_owned()).collect(),
+        reference: "refs/heads/main".into(),
+        timeout: Span::seconds(10),
+        deadline: Span::seconds(20),
+        ..Source::default()
+    }
+}
+
+/// The note, after checking that the poll was good.
+pub fn good(note: Note) -> Note {
+    assert!(note.problems.is_empty() && note.failures == 0, "{note:#?}");
+    note
+}
+
+/// The codes of a poll that failed.
+pub fn codes(note: &Note) -> Vec<&str> {
+    note.problems.iter().map(|problem| problem.code.as_str()).collect()
+}

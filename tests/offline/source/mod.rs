@@ -1,0 +1,8 @@
+//! The source stage against real Git servers on loopback and hostile spools.
+
+mod git;
+mod https;
+mod poll;
+mod servers;
+mod ssh;
+mod take;
