@@ -273,10 +273,10 @@ async fn conditions(bus: &Bus, changes: &[&UnitChange], ends: &mut BTreeMap<usiz
             .into_iter()
             .collect::<zbus::Result<Vec<Message>>>()?;
         let answers = bus.all(&calls).await?;
-        let met = answers.first().and_then(|answer| variant::<bool>(answer));
+        let met = answers.first().and_then(variant::<bool>);
         // A unit that did its work and was unloaded in the meantime is loaded anew by this very question, and then its conditions
         // were never checked.
-        let checked = answers.get(1).and_then(|answer| variant::<u64>(answer)).is_some_and(|time| time > 0);
+        let checked = answers.get(1).and_then(variant::<u64>).is_some_and(|time| time > 0);
         if met == Some(false) && checked && state(bus, unit).await.starts_with("inactive") {
             ends.insert(place, End::ConditionUnmet);
         }
