@@ -23,7 +23,11 @@ pub fn run(global: &Global, _arguments: &Arguments) -> Answer {
     let site = Site::load(&global.paths())?;
     let settings = &site.settings;
     let note = source::fetch::poll(&settings.source, &settings.limits, &site.paths.spool, clock::now());
-    global.print(&note, || describe(&note));
+    // A service's journal needs no line for each poll that found nothing.
+    let uneventful = note.failures == 0 && !note.changed;
+    if !(uneventful && std::env::var_os("JOURNAL_STREAM").is_some()) {
+        global.print(&note, || describe(&note));
+    }
     Ok(if note.failures > 0 { DIFFERS } else { OK })
 }
 

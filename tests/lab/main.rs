@@ -9,5 +9,6 @@
 )]
 
 mod packages;
+mod packaging;
 mod self_test;
 mod support;
