@@ -51,17 +51,15 @@ fn accounts_become_as_declared_and_stay() {
     }
     let site = Site::enrolled(&SiteOptions { name: "accounts", prepare: PREPARE, ..Default::default() });
     site.converged(&role());
-    site.host
-        .sh(&format!(
-            "test \"$(getent passwd ada)\" = 'ada:x:4001:4000:Ada Lovelace:/srv/ada:/bin/bash'
+    site.holds(&format!(
+        "test \"$(getent passwd ada)\" = 'ada:x:4001:4000:Ada Lovelace:/srv/ada:/bin/bash'
              test \"$(id -nG ada | tr ' ' '\\n' | sort | xargs)\" = 'adm audio team'
              test \"$(getent shadow ada | cut -d: -f2)\" = '{HASH}'
              test \"$(getent shadow ada | cut -d: -f8)\" = $(( $(date -ud 2099-12-31 +%s) / 86400 ))
              test $(stat -c %U:%G /srv/ada) = ada:team; test $(stat -c %U:%G /srv/ada/note) = ada:team
              test $(id -u robot) -lt 1000; passwd -S robot | grep -q ' L '
-             ! getent passwd olduser; test ! -e /home/olduser; ! getent group oldgroup"
-        ))
-        .success();
+             not getent passwd olduser; test ! -e /home/olduser; not getent group oldgroup"
+    ));
 
     for (drift, healed) in [
         ("usermod -s /bin/sh -c Other ada", "getent passwd ada | grep -q 'Ada Lovelace:/srv/ada:/bin/bash'"),
@@ -72,23 +70,23 @@ fn accounts_become_as_declared_and_stay() {
         ("usermod -p other ada", "getent shadow ada | grep -q canary5f3a9c"),
         ("usermod -e '' ada", "getent shadow ada | grep -q ':47481:'"),
         ("usermod -p x robot", "passwd -S robot | grep -q ' L '"),
-        ("useradd olduser", "! getent passwd olduser"),
-        ("groupadd oldgroup", "! getent group oldgroup"),
+        ("useradd olduser", "not getent passwd olduser"),
+        ("groupadd oldgroup", "not getent group oldgroup"),
         ("userdel robot", "passwd -S robot | grep -q ' L '"),
         ("groupmod -n lost team", "getent group team"),
     ] {
-        site.host.sh(drift).success();
+        site.holds(drift);
         let output = site.sync();
         let status = site.status();
         if drift.contains("groupmod") {
             // The number is taken by a stranger now: that has to be said, not overruled.
             assert_eq!(output.code, 2, "{output:#?}");
-            site.host.sh("groupmod -n team lost").success();
+            site.holds("groupmod -n team lost");
             site.synced();
         } else {
             assert!(output.code == 0 && changed(&status) > 0, "{drift}: {output:#?}");
         }
-        site.host.sh(healed).success();
+        site.holds(healed);
     }
     site.settled();
 
@@ -97,13 +95,15 @@ fn accounts_become_as_declared_and_stay() {
     site.declare(&role);
     let output = site.sync();
     assert!(output.code == 2 && output.stdout.contains("shell-x"), "{output:#?}");
-    site.host.sh("getent passwd ada | grep -q bash").success();
+    site.holds("getent passwd ada | grep -q bash");
     site.converged(&role.replace("\nshell-x = 1", ""));
-    site.host.sh("getent passwd ada | grep -q /bin/sh").success();
+    site.holds("getent passwd ada | grep -q /bin/sh");
     site.declare(&role.replace("\nshell-x = 1", "").replace("uid = 4001", "uid = 4005"));
     let output = site.sync();
     assert!(output.code == 2 && output.stdout.contains("change-uid"), "{output:#?}");
     assert_eq!(site.host.sh("id -u ada").success().trim(), "4001");
 
-    site.host.sh("! journalctl | grep canary5f3a9c; ! grep -r canary5f3a9c /run/abide /var/lib/abide/state.sqlite*").success();
+    site.holds(
+        "journalctl >/run/journal; not grep canary5f3a9c /run/journal; not grep -r canary5f3a9c /run/abide /var/lib/abide/state.sqlite*",
+    );
 }

@@ -50,14 +50,14 @@ fn a_tree_of_200_files_is_one_resource_that_purges_strangers() {
     std::fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("a mode");
     site.converged(ROLE);
     assert_eq!(site.status()["run"]["counts"]["resources"], 6);
-    site.host
-        .sh("test $(find /srv/site -name '*.txt' | wc -l) = 200; test ! -e /srv/site/stranger
+    site.holds(
+        "test $(find /srv/site -name '*.txt' | wc -l) = 200; test ! -e /srv/site/stranger
              test -e /srv/site/keep.local; test -e /srv/site/cache/entry
              test $(stat -c %U:%a /srv/site/3/13.txt) = daemon:640; test $(stat -c %a /srv/site/3) = 750
              test $(stat -c %a /srv/site/run) = 750
              test $(readlink /srv/current) = site/0; test $(readlink /srv/forced) = /srv/site
-             test ! -L /srv/old-link; test ! -e /srv/old")
-        .success();
+             test ! -L /srv/old-link; test ! -e /srv/old",
+    );
 
     for (drift, healed) in [
         (
@@ -72,23 +72,24 @@ fn a_tree_of_200_files_is_one_resource_that_purges_strangers() {
         ("rm -r /srv/site", "test $(find /srv/site -name '*.txt' | wc -l) = 200"),
         ("mkdir /srv/old; touch /srv/old/x", "test ! -e /srv/old"),
     ] {
-        site.host.sh(drift).success();
+        site.holds(drift);
         assert!(changed(&site.synced()) > 0, "{drift}");
-        site.host.sh(healed).success();
+        site.holds(healed);
     }
     site.settled();
 
     // More strangers than the limit: none is removed, and everybody is told.
-    site.host.sh("touch /srv/site/stranger-{1..150}").success();
+    site.holds("touch /srv/site/stranger-{1..150}");
     let output = site.sync();
     assert_eq!((output.code, output.stdout.contains("purge-limit")), (2, true), "{output:#?}");
-    site.host.sh("test $(ls /srv/site | grep -c stranger) = 150; rm /srv/site/stranger-*").success();
+    site.holds("test $(ls /srv/site | grep -c stranger) = 150; rm /srv/site/stranger-*");
+    site.synced();
     site.settled();
 
     // A file that leaves the tree goes; what was purged of the role's own tree stays gone.
     site.fleet.git(&["rm", "-q", "roles/base/tree/3/13.txt"]).success();
     site.converged(ROLE);
-    site.host.sh("test ! -e /srv/site/3/13.txt; test -e /srv/site/3/3.txt").success();
+    site.holds("test ! -e /srv/site/3/13.txt; test -e /srv/site/3/3.txt");
 }
 
 const PRUNED: &str = r#"
@@ -135,26 +136,26 @@ fn what_leaves_the_branch_goes_if_abide_had_made_it() {
     let site = Site::enrolled(&SiteOptions { name: "prune", prepare, ..Default::default() });
     let both = format!("{STAYS}{PRUNED}");
     site.converged(&both);
-    site.host.sh("systemctl is-active tested; systemctl is-enabled tested; getent passwd tester").success();
+    site.holds("systemctl is-active tested; systemctl is-enabled tested; getent passwd tester");
 
     // Nearly all of the inventory at once: refused, and nothing else is harmed.
     site.declare(STAYS);
     let refused = site.sync();
     assert_eq!((refused.code, refused.stdout.contains("E304")), (2, true), "{refused:#?}");
-    site.host.sh("test -e /srv/created; systemctl is-active tested").success();
+    site.holds("test -e /srv/created; systemctl is-active tested");
     let status = site.status();
     assert_eq!(status["run"]["health"], "Degraded", "{status:#}");
     let preview = site.abide(&["sync", "--prune", "--dry-run"]);
     assert!(preview.stdout.contains("/srv/created"), "{preview:#?}");
-    site.host.sh("test -e /srv/created").success();
+    site.holds("test -e /srv/created");
 
     site.abide(&["sync", "--prune"]).success();
-    site.host
-        .sh("test ! -e /srv/created; test ! -e /srv/folder; ! getent passwd tester
-             ! systemctl is-active tested; test ! -e /etc/systemd/system/tested.service
+    site.holds(
+        "test ! -e /srv/created; test ! -e /srv/folder; not getent passwd tester
+             not systemctl is-active tested; test ! -e /etc/systemd/system/tested.service
              test ! -L /etc/systemd/system/multi-user.target.wants/tested.service
-             test -e /srv/stays; test -e /srv/adopted; test -e /srv/changed; test -e /srv/kept")
-        .success();
+             test -e /srv/stays; test -e /srv/adopted; test -e /srv/changed; test -e /srv/kept",
+    );
     site.settled();
     assert_eq!(site.abide(&["trace", "/srv/created"]).code, 1);
     assert_eq!(site.abide(&["trace", "/srv/adopted"]).code, 1);
@@ -162,5 +163,5 @@ fn what_leaves_the_branch_goes_if_abide_had_made_it() {
     // And back again, then one thing alone: within the limit.
     site.converged(&both);
     site.converged(&both.replace("[symlink.\"/srv/folder/link\"]\ntarget = \"x\"\n", ""));
-    site.host.sh("test ! -L /srv/folder/link; test -d /srv/folder").success();
+    site.holds("test ! -L /srv/folder/link; test -d /srv/folder");
 }

@@ -16,7 +16,7 @@ ExecReload = "/bin/sh -c 'echo reloaded >>/var/log/app'"
 WantedBy = "multi-user.target"
 
 [drop-in."app.service/environment".Service]
-Environment = ["A=1", "B=two words"]
+Environment = ["A=1", "\"B=two words\""]
 
 [file."/etc/app.conf"]
 content = "a=1\n"
@@ -92,19 +92,19 @@ fn services_are_started_once_restarted_once_and_kept() {
     let site = Site::enrolled(&SiteOptions { name: "units", prepare, ..Default::default() });
     site.converged(ROLE);
     assert_eq!(log(&site), "1 started", "started once, after its configuration");
-    site.host
-        .sh("systemctl is-active app echo.socket demand.socket static; systemctl is-enabled app echo.socket
-             ! systemctl is-active cron; ! systemctl is-enabled cron
+    site.holds(
+        "systemctl is-active app echo.socket demand.socket static; systemctl is-enabled app echo.socket
+             not systemctl is-active cron; not systemctl is-enabled cron
              test $(systemctl is-enabled ctrl-alt-del.target || true) = masked
              systemctl show -P Environment app | grep -q 'A=1 \"B=two words\"'
-             test $(systemctl show -P NeedDaemonReload app) = no")
-        .success();
+             test $(systemctl show -P NeedDaemonReload app) = no",
+    );
 
     // Three reasons to restart and one to reload are one restart.
     let second = ROLE.replace("a=1", "a=2").replace("A=1", "A=2");
     site.converged(&second);
     assert_eq!(log(&site), "1 started");
-    site.host.sh("systemctl show -P Environment app | grep -q A=2").success();
+    site.holds("systemctl show -P Environment app | grep -q A=2");
     let reload = second.replace(
         "[file.\"/etc/app.reload\"]\ncontent = \"a=2",
         "[file.\"/etc/app.reload\"]\ncontent = \"a=3",
@@ -115,7 +115,7 @@ fn services_are_started_once_restarted_once_and_kept() {
     for (drift, healed, happened) in [
         ("systemctl stop app", "systemctl is-active app", "1 started"),
         ("systemctl disable app", "systemctl is-enabled app", ""),
-        ("systemctl enable --now cron", "! systemctl is-active cron; ! systemctl is-enabled cron", ""),
+        ("systemctl enable --now cron", "not systemctl is-active cron; not systemctl is-enabled cron", ""),
         (
             "systemctl unmask ctrl-alt-del.target",
             "test $(systemctl is-enabled ctrl-alt-del.target || true) = masked",
@@ -123,7 +123,7 @@ fn services_are_started_once_restarted_once_and_kept() {
         ),
         (
             "echo '# edited' >>/etc/systemd/system/app.service",
-            "! grep -q edited /etc/systemd/system/app.service",
+            "not grep -q edited /etc/systemd/system/app.service",
             "1 started",
         ),
         (
@@ -138,16 +138,16 @@ fn services_are_started_once_restarted_once_and_kept() {
             "1 started",
         ),
     ] {
-        site.host.sh(drift).success();
+        site.holds(drift);
         assert!(changed(&site.synced()) > 0, "{drift}");
-        site.host.sh(healed).success();
+        site.holds(healed);
         assert_eq!(log(&site), happened, "{drift}");
     }
     // Stopped, but its socket starts it on demand: that is no drift.
-    site.host.sh("systemctl stop demand.service 2>/dev/null; systemctl is-active demand.socket").success();
+    site.holds("systemctl stop demand.service 2>/dev/null; systemctl is-active demand.socket");
     site.settled();
     // Somebody else's change of a unit file is loaded too.
-    site.host.sh("mkdir -p /etc/systemd/system/static.service.d; printf '[Service]\\nNice=3\\n' >/etc/systemd/system/static.service.d/x.conf").success();
+    site.holds("mkdir -p /etc/systemd/system/static.service.d; printf '[Service]\\nNice=3\\n' >/etc/systemd/system/static.service.d/x.conf");
     site.sync();
     site.settled();
 
@@ -178,10 +178,10 @@ content = \"beside\\n\"
     assert_eq!(output.code, 2, "{output:#?}");
     assert!(output.stdout.contains("the-reason-is-this"), "{output:#?}");
     assert!(output.stdout.contains("skipped, because service:broken failed"), "{output:#?}");
-    site.host.sh("test -e /etc/beside; test ! -e /etc/after; systemctl is-active app").success();
+    site.holds("test -e /etc/beside; test ! -e /etc/after; systemctl is-active app");
     let status = site.status();
     assert_eq!(status["run"]["counts"]["failed"], 1, "{status:#}");
     assert_eq!(status["run"]["counts"]["skipped"], 1, "{status:#}");
     site.converged(&broken.replace("exit 3", "exit 0"));
-    site.host.sh("test -e /etc/after; systemctl is-active broken").success();
+    site.holds("test -e /etc/after; systemctl is-active broken");
 }

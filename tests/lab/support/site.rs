@@ -104,6 +104,13 @@ impl Site {
         self.push("Change the role", &[(ROLE, role)])
     }
 
+    /// Proves that a script of the host ends well; says what each of its lines did when it does not. `not` is its `!`, which
+    /// bash would not fail over.
+    #[track_caller]
+    pub fn holds(&self, script: &str) {
+        self.host.sh(&format!("not() {{ ! \"$@\"; }}\nset -x\n{script}")).success();
+    }
+
     /// `abide` with these arguments.
     #[track_caller]
     pub fn abide(&self, arguments: &[&str]) -> Output {
