@@ -3,6 +3,9 @@
 //! After every change another run must find nothing to do and write nothing ([`Site::settled`](crate::support::site::Site::settled)).
 
 mod accounts;
+mod commands;
 mod directories;
 mod files;
+mod live;
+mod runs;
 mod units;
