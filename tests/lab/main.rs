@@ -8,6 +8,7 @@
     reason = "a test that cannot be set up shall end with its reason; tests have programs and files of their own"
 )]
 
+mod converge;
 mod packages;
 mod packaging;
 mod self_test;
