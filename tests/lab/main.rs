@@ -4,6 +4,7 @@
 //! `tests/run lab` sets it.
 #![expect(clippy::expect_used, reason = "a test that cannot be set up shall end with its reason")]
 
+mod bad_input;
 mod packages;
 mod self_test;
 mod support;
