@@ -20,7 +20,7 @@ pub struct Arguments {}
 /// # Errors
 /// The host is not enrolled, or the settings are wrong.
 pub fn run(global: &Global, _arguments: &Arguments) -> Answer {
-    let site = Site::load(&global.paths())?;
+    let site = Site::load(&global.paths())?.sound()?;
     let settings = &site.settings;
     let note = source::fetch::poll(&settings.source, &settings.limits, &site.paths.spool, clock::now());
     // A service's journal needs no line for each poll that found nothing.

@@ -210,10 +210,10 @@ impl Run<'_> {
 
     /// Keeps the object store small: every poll that brings something adds a pack. Without a store nothing was added.
     fn compact(&mut self, target: &Target) {
-        let introduction = self.site.root.introduction.commit.clone();
+        let introduction = self.site.root.as_ref().map(|root| root.introduction.commit.clone());
         let mark = self.state.high_water().ok().flatten().map(|mark| mark.commit);
         let applied = target.desired.revision().commit.clone();
-        let roots: Vec<gix::ObjectId> = [Some(introduction), mark, Some(applied)]
+        let roots: Vec<gix::ObjectId> = [introduction, mark, Some(applied)]
             .into_iter()
             .flatten()
             .filter_map(|commit| gix::ObjectId::from_hex(commit.as_bytes()).ok())

@@ -9,6 +9,7 @@
 )]
 
 mod converge;
+mod bad_input;
 mod packages;
 mod packaging;
 mod self_test;
