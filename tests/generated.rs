@@ -29,7 +29,8 @@ fn no_generated_manual_page_is_left_from_a_command_that_is_gone() {
 #[test]
 fn the_default_settings_file_shows_the_defaults() {
     let text = &pages::all()["packaging/abide.toml"];
-    let parse = |text: &str| abide::config::parse(text, Path::new("abide.toml")).map_err(|error| error.to_string());
+    let parse =
+        |text: &str| abide::config::parse(text, Path::new("abide.toml")).map_err(|error| error.to_string());
     assert_eq!(parse(text).expect("it is valid as it is"), abide::config::Settings::default());
     // With every comment taken off that has a default, it still says the same.
     let said: Vec<&str> = text

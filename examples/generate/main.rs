@@ -6,7 +6,8 @@ mod pages;
 use std::path::{Path, PathBuf};
 
 fn main() -> std::io::Result<()> {
-    let root = std::env::args_os().nth(1).map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from);
+    let root =
+        std::env::args_os().nth(1).map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from);
     for (path, text) in pages::all() {
         write(&root.join(path), &text)?;
     }

@@ -8,8 +8,8 @@
     reason = "a test that cannot be set up shall end with its reason; tests have programs and files of their own"
 )]
 
-mod converge;
 mod bad_input;
+mod converge;
 mod packages;
 mod packaging;
 mod self_test;

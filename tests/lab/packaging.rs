@@ -94,12 +94,17 @@ impl Enrolled {
             key.join(" ")
         );
         let manifest = "[fleet]\nname = \"packaging\"\nschema = 1\n[[assign]]\nroles = [\"base\"]\n";
-        let files = [("trust.toml", policy.as_str()), ("fleet.toml", manifest), ("roles/base/role.toml", role)];
+        let files =
+            [("trust.toml", policy.as_str()), ("fleet.toml", manifest), ("roles/base/role.toml", role)];
         let introduction = fleet.publish("Begin", &alice, &files);
         let server = GitServer::git(&fleet.repositories(), Place::In(host));
-        host.sh("sed -i 's/^#poll = .*/poll = \"1s\"/; s/^#jitter = .*/jitter = \"0s\"/' /etc/abide/abide.toml").success();
+        host.sh(
+            "sed -i 's/^#poll = .*/poll = \"1s\"/; s/^#jitter = .*/jitter = \"0s\"/' /etc/abide/abide.toml",
+        )
+        .success();
         let url = server.url("fleet");
-        let line = ["abide", "enroll", &url, "--introduction", &introduction, "--key", &key.join(" "), "--yes"];
+        let line =
+            ["abide", "enroll", &url, "--introduction", &introduction, "--key", &key.join(" "), "--yes"];
         host.exec(&line).success();
         Enrolled { fleet, alice, _server: server }
     }
@@ -112,7 +117,10 @@ impl Enrolled {
 /// Waits until the host is as this commit says.
 #[track_caller]
 fn converged(host: &Host, commit: &str) {
-    host.wait_for(&format!("abide status -o json | grep -q '\"commit\": \"{commit}\"' && abide status >/dev/null"), SOON);
+    host.wait_for(
+        &format!("abide status -o json | grep -q '\"commit\": \"{commit}\"' && abide status >/dev/null"),
+        SOON,
+    );
 }
 
 fn main_process(host: &Host) -> String {
@@ -172,7 +180,8 @@ fn is_documented(host: &Host) {
         .collect();
     assert!(commands.len() > 10, "{help}");
     for command in commands {
-        host.sh(&format!("gzip -dc /usr/share/man/man1/abide-{command}.1.gz | grep -q '^.SH EXAMPLES'")).success();
+        host.sh(&format!("gzip -dc /usr/share/man/man1/abide-{command}.1.gz | grep -q '^.SH EXAMPLES'"))
+            .success();
     }
     host.sh("test -s /usr/share/man/man8/abide.8.gz -a -s /usr/share/man/man5/abide.toml.5.gz").success();
     host.sh("test -s /usr/share/man/man5/abide-trust.toml.5.gz").success();
@@ -283,7 +292,11 @@ fn the_branch_upgrades_abide_itself() {
     host.wait_for("test -e /etc/by-abide", SOON);
     let archive = tempfile::tempdir().expect("a temporary folder");
     std::fs::copy(&packages().newer_deb, archive.path().join("abide.deb")).expect("a copy");
-    let index = run("sh", &["-c", &format!("cd {} && dpkg-scanpackages . 2>/dev/null", archive.path().display())], b"");
+    let index = run(
+        "sh",
+        &["-c", &format!("cd {} && dpkg-scanpackages . 2>/dev/null", archive.path().display())],
+        b"",
+    );
     std::fs::write(archive.path().join("Packages"), index.success()).expect("a file");
     host.push(archive.path(), "/srv/archive");
     host.sh("rm -f /etc/apt/sources.list /etc/apt/sources.list.d/*").success();
@@ -307,7 +320,8 @@ fn removing_keeps_what_purging_forgets_and_neither_touches_what_was_managed() {
     host.wait_for("test -e /etc/by-abide && abide status", SOON);
     host.sh(&format!("{APT} remove abide")).success();
     assert_eq!(host.sh("systemctl is-active abide").stdout, "inactive\n");
-    host.sh("test -e /etc/abide/trust.toml -a -e /etc/abide/abide.toml -a -e /var/lib/abide/state.sqlite").success();
+    host.sh("test -e /etc/abide/trust.toml -a -e /etc/abide/abide.toml -a -e /var/lib/abide/state.sqlite")
+        .success();
     assert_eq!(host.read("/etc/by-abide"), "abide was here\n");
 
     // Installed again it goes on as if nothing had been.
@@ -370,7 +384,10 @@ fn dnf_upgrades_removes_and_installs_again() {
     host.wait_for("test -e /etc/by-abide && abide status", SOON);
     host.sh("echo '# mine' >>/etc/abide/abide.toml").success();
     let before = main_process(&host);
-    host.sh("mv /srv/newer.rpm /srv/repository/ && createrepo_c -q /srv/repository && dnf -q -y upgrade abide").success();
+    host.sh(
+        "mv /srv/newer.rpm /srv/repository/ && createrepo_c -q /srv/repository && dnf -q -y upgrade abide",
+    )
+    .success();
     assert_eq!(host.sh("rpm -q --qf '%{version}' abide").success(), NEWER);
     restarted(&host, &before);
     let settings = host.read("/etc/abide/abide.toml");

@@ -57,7 +57,8 @@ pub fn reference(sources: &Path) -> String {
             let _ = writeln!(text, "| `{code}` | {} |", sentence(meaning));
         }
     }
-    let unknown: Vec<&String> = found.used.iter().filter(|code| !found.meanings.contains_key(*code)).collect();
+    let unknown: Vec<&String> =
+        found.used.iter().filter(|code| !found.meanings.contains_key(*code)).collect();
     assert!(unknown.is_empty(), "codes without a comment that says what they mean: {unknown:?}");
     text
 }
@@ -65,7 +66,10 @@ pub fn reference(sources: &Path) -> String {
 fn sentence(text: &str) -> String {
     let text = text.trim().trim_end_matches('.').replace('|', "\\|");
     let mut letters = text.chars();
-    letters.next().map(|first| first.to_uppercase().collect::<String>() + letters.as_str()).unwrap_or_default()
+    letters
+        .next()
+        .map(|first| first.to_uppercase().collect::<String>() + letters.as_str())
+        .unwrap_or_default()
 }
 
 #[derive(Default)]
@@ -76,13 +80,16 @@ struct Found {
 
 impl Found {
     fn folder(&mut self, folder: &Path) {
-        let entries = std::fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+        let entries =
+            std::fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
         let mut paths: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
         paths.sort();
         for path in paths {
             if path.is_dir() {
                 self.folder(&path);
-            } else if path.extension().is_some_and(|extension| extension == "rs") && !path.ends_with("testing.rs") {
+            } else if path.extension().is_some_and(|extension| extension == "rs")
+                && !path.ends_with("testing.rs")
+            {
                 let text = std::fs::read_to_string(&path).unwrap_or_default();
                 // What tests say is no definition.
                 self.file(text.split("#[cfg(test)]\nmod tests").next().unwrap_or_default());
@@ -122,7 +129,9 @@ impl Found {
         let text = doc.join(" ");
         let (code, meaning) = match (text.split_once(": "), text.split_once(" (E")) {
             (Some((code, meaning)), _) if is_code(code) => (code.to_owned(), meaning.to_owned()),
-            (_, Some((meaning, rest))) if rest.len() > 3 && is_code(&format!("E{}", &rest[..3])) && rest[3..].starts_with(')') => {
+            (_, Some((meaning, rest)))
+                if rest.len() > 3 && is_code(&format!("E{}", &rest[..3])) && rest[3..].starts_with(')') =>
+            {
                 (format!("E{}", &rest[..3]), meaning.to_owned())
             }
             _ => return,

@@ -67,7 +67,9 @@ fn extra(command: &Command) -> String {
         }
         match line.trim() {
             "" => {}
-            heading if heading.starts_with("Example") && heading.ends_with(':') => out.push_str(".SH EXAMPLES\n"),
+            heading if heading.starts_with("Example") && heading.ends_with(':') => {
+                out.push_str(".SH EXAMPLES\n")
+            }
             line => match line.strip_prefix("Exit code: ") {
                 Some(codes) => {
                     let _ = writeln!(out, ".SH \"EXIT STATUS\"\n{}", roff::escaped(codes));

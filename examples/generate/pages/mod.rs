@@ -23,7 +23,8 @@ pub fn all() -> BTreeMap<String, String> {
     let mut files = BTreeMap::new();
     files.insert("docs/reference/settings.md".into(), settings::reference());
     files.insert("packaging/abide.toml".into(), settings::default_file());
-    files.insert("packaging/man/abide.toml.5".into(), roff::page("abide.toml", "5", &settings::manual_page()));
+    files
+        .insert("packaging/man/abide.toml.5".into(), roff::page("abide.toml", "5", &settings::manual_page()));
     files.insert("docs/reference/commands.md".into(), commands::reference());
     files.extend(commands::manual_pages());
     files.extend(commands::completions());

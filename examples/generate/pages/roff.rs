@@ -59,7 +59,8 @@ pub fn body_of(markdown: &str) -> String {
                 if !cells[0].starts_with("--") && lines.peek().is_none_or(|next| !next.starts_with("|--")) {
                     let rest: Vec<String> =
                         cells[1..].iter().filter(|cell| !cell.is_empty()).map(|cell| inline(cell)).collect();
-                    let _ = writeln!(roff, ".TP\n{}\n{}", guarded(&inline(&cells[0])), guarded(&rest.join(". ")));
+                    let _ =
+                        writeln!(roff, ".TP\n{}\n{}", guarded(&inline(&cells[0])), guarded(&rest.join(". ")));
                 }
             }
             Line::Comment | Line::Blank => {}
@@ -149,7 +150,11 @@ fn links(text: &str) -> String {
 
 /// Text that means itself. Every `-` may be one that somebody copies.
 pub fn escaped(text: &str) -> String {
-    text.replace('\\', "\\e").replace('-', "\\-").replace('\'', "\\(aq").replace('…', "...").replace('–', "\\(en")
+    text.replace('\\', "\\e")
+        .replace('-', "\\-")
+        .replace('\'', "\\(aq")
+        .replace('…', "...")
+        .replace('–', "\\(en")
 }
 
 /// A line that starts like a request of roff is kept from being one.

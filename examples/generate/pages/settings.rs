@@ -41,12 +41,17 @@ After a change: `systemctl reload abide`.";
 
 /// The text of abide.toml(5), in Markdown.
 pub fn manual_page() -> String {
-    let mut text = format!("# abide.toml - settings of this host for abide\n\n## Description\n\n{INTRODUCTION}\n");
+    let mut text =
+        format!("# abide.toml - settings of this host for abide\n\n## Description\n\n{INTRODUCTION}\n");
     for table in tables() {
         let _ = write!(text, "\n## [{}]\n\n{}\n\n", table.name, table.doc);
         for setting in table.settings {
             let default = setting.default.map_or("not set".into(), |default| format!("`{default}`"));
-            let _ = writeln!(text, "| `{}` ({}, default: {default}) | {} |", setting.name, setting.kind, setting.doc);
+            let _ = writeln!(
+                text,
+                "| `{}` ({}, default: {default}) | {} |",
+                setting.name, setting.kind, setting.doc
+            );
         }
     }
     text.push_str("\n## See also\n\n`abide(8)`, `abide-trust.toml(5)`\n");
@@ -81,7 +86,8 @@ fn tables() -> Vec<Table> {
     let structs = structs();
     let (_, whole) = structs.iter().find(|(name, _)| name == "Settings").expect("the whole file has a type");
     let table = |field: &Field| {
-        let (_, fields) = structs.iter().find(|(name, _)| *name == field.kind).expect("every table has a type");
+        let (_, fields) =
+            structs.iter().find(|(name, _)| *name == field.kind).expect("every table has a type");
         let name = field.name.replace('_', "-");
         let settings = fields.iter().map(|field| setting(field, &defaults[&name])).collect();
         Table { name, doc: field.doc.clone(), settings }
@@ -91,7 +97,8 @@ fn tables() -> Vec<Table> {
 
 fn setting(field: &Field, defaults: &Value) -> Setting {
     let name = field.name.replace('_', "-");
-    let plain = field.kind.strip_prefix("Option<").and_then(|kind| kind.strip_suffix('>')).unwrap_or(&field.kind);
+    let plain =
+        field.kind.strip_prefix("Option<").and_then(|kind| kind.strip_suffix('>')).unwrap_or(&field.kind);
     let kind = match plain {
         "String" => "string",
         "bool" => "boolean",
