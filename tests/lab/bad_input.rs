@@ -231,14 +231,16 @@ fn a_branch_may_turn_bad_and_the_last_good_state_stays() {
     site.degraded("E015", "2");
     site.fleet.git(&["reset", "-q", "--hard", &site.introduction]).success();
     site.fleet.push();
-    site.degraded("E020", "2");
+    site.degraded("E030", "2");
     site.publish("4", "");
-    site.degraded("E021", "2");
+    site.degraded("E031", "2");
     site.fleet.git(&["reset", "-q", "--hard", &good]).success();
     site.fleet.git(&["rm", "-q", "trust.toml"]).success();
     site.fleet.publish("Away with the policy", &site.alice, &[]);
-    site.degraded("E030", "2");
-    site.fleet.git(&["push", "-q", "origin", ":main"]).success();
+    site.degraded("E025", "2");
+    let served = site.fleet.repositories().join("fleet.git");
+    let served = served.to_str().expect("paths of tests are UTF-8");
+    site.fleet.git(&["--git-dir", served, "update-ref", "-d", "refs/heads/main"]).success();
     site.degraded("E107", "2");
     assert_eq!(mark(), good);
     site.fleet.git(&["reset", "-q", "--hard", &good]).success();
@@ -256,9 +258,9 @@ fn files_may_hold_mistakes() {
     let policy = policy(&site.alice);
     for (path, good, bad, code) in [
         ("roles/base/role.toml", "", "[file.\"/etc/x\"]\ncontnet = \"a\"\n", "E204"),
-        ("roles/base/role.toml", "", "[file.\"/etc/x\"]\nmode = 644\n", "E204"),
-        ("roles/base/role.toml", "", "[file.\"/etc/x\"]\ncontent = \"{{ nothing }}\"\n", "E204"),
-        ("roles/base/role.toml", "", "[file", "E204"),
+        ("roles/base/role.toml", "", "[file.\"/etc/x\"]\nmode = 644\n", "E209"),
+        ("roles/base/role.toml", "", "[file.\"/etc/x\"]\ncontent = \"{{ nothing }}\"\n", "E210"),
+        ("roles/base/role.toml", "", "[file", "E203"),
         (
             "fleet.toml",
             "[fleet]\nname = \"lab\"\nschema = 1\n[[assign]]\nroles = [\"base\"]\n",
@@ -269,12 +271,12 @@ fn files_may_hold_mistakes() {
             "fleet.toml",
             "[fleet]\nname = \"lab\"\nschema = 1\n[[assign]]\nroles = [\"base\"]\n",
             "vars = 1\n",
-            "E204",
+            "E205",
         ),
-        ("hosts/HOST.toml", "", "labels = 1\n", "E204"),
+        ("hosts/HOST.toml", "", "labels = 1\n", "E205"),
         ("hosts/HOST.toml", "", "rolls = [\"base\"]\n", "E204"),
-        ("trust.toml", policy.as_str(), "[[scoop]]\nname = \"x\"\n", "E031"),
-        ("trust.toml", policy.as_str(), "max-age = true\n", "E031"),
+        ("trust.toml", policy.as_str(), "[[scoop]]\nname = \"x\"\n", "E026"),
+        ("trust.toml", policy.as_str(), "max-age = true\n", "E026"),
     ] {
         let path = path.replace("HOST", site.host.name());
         let before = site.fleet.git(&["rev-parse", "HEAD"]).success();
@@ -438,7 +440,9 @@ fn disks_may_be_full_or_read_only() {
         ))
         .success();
     site.publish("3", "");
-    site.degraded("E111", "2");
+    // The fetcher has no room for its note either: its last words are what there is.
+    let status = site.degraded("E477", "2");
+    assert!(status["agent"]["problems"].to_string().contains("[E111]"), "{status:#}");
     site.host.sh("rm /var/lib/abide-fetch/filler").success();
     site.settled("3");
 
@@ -451,7 +455,7 @@ fn disks_may_be_full_or_read_only() {
         .success();
     let large = "x".repeat(9000);
     site.publish("4", &format!("[file.\"/srv/small/file\"]\ncontent = \"{large}\"\n"));
-    site.degraded("E452", "4");
+    site.degraded("E458", "4");
     assert_eq!(site.host.sh("cd /srv/small; cat file; ls -A").success(), "old\nfile\nfiller\n");
     site.host.sh("rm /srv/small/filler").success();
     site.settled("4");
@@ -482,11 +486,11 @@ fn a_host_may_refuse_what_is_declared() {
     let mut version = 1;
     for (bad, code) in [
         ("[file.\"/etc/x\"]\ncontent = \"a\"\nowner = \"nobody-here\"\n", "E307"),
-        ("[package.no-such-package]\n", "E305"),
-        ("[file.\"/etc/hostname/x\"]\ncontent = \"a\"\n", "E310"),
+        ("[package.no-such-package]\n", "E320"),
+        ("[file.\"/etc/passwd/x\"]\ncontent = \"a\"\n", "E450"),
         (
             "[unit.\"bad.service\".Service]\nType = \"oneshot\"\nExecStart = \"/bin/sh -c 'echo the disk is upside down; exit 3'\"\n[service.bad]\nrunning = true\n",
-            "E471",
+            "E477",
         ),
     ] {
         eprintln!("{bad}");
@@ -499,6 +503,56 @@ fn a_host_may_refuse_what_is_declared() {
         site.publish(&version.to_string(), "");
         site.settled(&version.to_string());
     }
+}
+
+#[test]
+fn packages_may_be_locked_and_interrupted() {
+    if !lab_is_enabled() {
+        return;
+    }
+    let site = Site::enrolled("locked");
+    let repositories = tempfile::tempdir().expect("a temporary folder");
+    run(lab_script("package-repositories"), &[repositories.path()], b"").success();
+    site.host.push(&repositories.path().join("deb"), "/srv/deb");
+    site.host.sh("rm -rf /etc/apt/sources.list /etc/apt/sources.list.d/*").success();
+    site.host.write("/etc/apt/sources.list.d/test.list", "deb [trusted=yes] file:/srv/deb ./\n");
+
+    // Somebody else works with dpkg: by hand and by the agent the run waits, and says for whom.
+    let hold = "perl -e 'use Fcntl; open(F, \"+>>\", $ARGV[0]); $lock = pack(\"s s x4 q q i x4\", F_WRLCK, 0, 0, 0, 0); fcntl(F, F_SETLK, $lock) or die; unlink \"/run/free\"; open(T, \">\", \"/run/held\"); until (-e \"/run/free\") { select(undef, undef, undef, 0.1) }' /var/lib/dpkg/lock-frontend </dev/null >/dev/null 2>&1 & timeout 9 sh -c 'until test -e /run/held; do sleep 0.05; done'; rm /run/held";
+    site.host.sh(&format!("systemctl stop abide; {hold}")).success();
+    site.publish("2", "[package.abide-two]\n");
+    site.host.sh("abide sync < /dev/null > /root/said 2>&1 &").success();
+    site.host.wait_for("grep 'locked by process [0-9]* (perl): waiting' /root/said", SOON);
+    site.host.sh("! dpkg -s abide-two; touch /run/free").success();
+    site.host.wait_for("dpkg -s abide-two && grep Synced /root/said", SOON);
+    site.host.sh("systemctl start abide").success();
+    site.settled("2");
+    site.host.sh(hold).success();
+    site.publish("3", "[package.abide-two]\n[package.abide-base]\n");
+    site.host.wait_for("journalctl -u abide | grep 'locked by process [0-9]* (perl): waiting'", SOON);
+    site.host.sh("touch /run/free").success();
+    site.settled("3");
+
+    // Somebody's dpkg was interrupted.
+    site.host.sh("systemctl stop abide; dpkg --unpack /srv/deb/abide-served*.deb; dpkg -s abide-served | grep 'unpacked'").success();
+    site.publish("4", "[package.abide-conf]\n");
+    site.host.sh("systemctl start abide").success();
+    site.settled("4");
+    site.host.sh("dpkg -s abide-conf abide-served | grep -c 'ok installed' | grep -qx 2; test -z \"$(dpkg --audit)\"").success();
+
+    // A package that is broken itself keeps neither the others nor the files away.
+    site.host.sh("touch /run/abide-test-fail").success();
+    site.publish("5", "[package.abide-fragile]\n[package.abide-epoch]\n");
+    let status = site.wait_status("a failure", |status| status["health"] == "Degraded");
+    eprintln!("{}", site.abide(&["status"]).stdout);
+    assert_eq!(
+        status["run"]["differing"].as_object().map(|all| all.keys().cloned().collect()),
+        Some(vec!["package:abide-fragile".to_owned()])
+    );
+    site.host.sh("dpkg -s abide-epoch | grep 'ok installed'").success();
+    site.enforced("5");
+    site.host.sh("rm /run/abide-test-fail").success();
+    site.settled("5");
 }
 
 /// A run may be killed at any moment, alone or with the whole machine.
@@ -592,7 +646,7 @@ fn commands_may_be_typed_wrongly() {
         ("setpriv --reuid nobody --clear-groups abide status", 1, &["not enrolled"]),
         ("cd /tmp; abide check", 1, &["fleet.toml"]),
         ("cd /tmp; abide build --host x", 2, &["fleet.toml"]),
-        ("abide check /no/such/folder", 1, &["/no/such/folder"]),
+        ("abide check /no/such/folder", 2, &["E714", "/no/such/folder"]),
     ] {
         says(command, code, words);
     }
