@@ -12,7 +12,7 @@ use crate::system::accounts::{self, Owners};
 use crate::system::fs::{self, Backups, FsError};
 use crate::system::observe::{PackageState, PathNeed, PathState};
 use crate::system::packages::{self, PackageError, PackageManager};
-use crate::system::systemd::{self, Systemd, Transient, TransientOutput};
+use crate::system::systemd::{self, Systemd, SystemdError, Transient, TransientOutput};
 use crate::system::{clock, fs::Staged};
 
 /// Unit in which commands run, without its suffix.
@@ -233,7 +233,7 @@ impl Effector for LocalHost {
                 timeout: change.timeout,
             })
             .collect();
-        systemd.change(&changes).into_iter().map(|answer| answer.map_err(Problem::from)).collect()
+        systemd.change(&changes).into_iter().map(|answer| tolerate(answer).map_err(Problem::from)).collect()
     }
 
     fn daemon_reload(&mut self) -> Result<(), Problem> {
@@ -392,4 +392,13 @@ fn with_output(error: HostError, output: &TransientOutput) -> Problem {
     let mut problem = Problem::from(error);
     problem.why.extend_from_slice(&lines[lines.len().saturating_sub(KEPT_LINES)..]);
     problem
+}
+
+/// A unit that came with this very run may turn out to be one that something else starts. The next plan would leave it as it is,
+/// so that this one must not fail over it.
+fn tolerate(answer: Result<(), SystemdError>) -> Result<(), SystemdError> {
+    match answer {
+        Err(SystemdError::NotEnableable { state, .. }) if state != "bad" => Ok(()),
+        answer => answer,
+    }
 }

@@ -5,9 +5,7 @@ use std::fmt::Write as _;
 
 use super::terminal::{Style, paint};
 use super::{Answer, DIFFERS, FAILED, Global, OK, need_root};
-use crate::apply::{StepOutcome, StepResult};
 use crate::converge::{Request, Site, converge};
-use crate::error::escaped;
 
 /// Shows what a run would change, as unified diffs.
 #[derive(Args)]
@@ -40,20 +38,4 @@ pub fn run(global: &Global, _arguments: &Arguments) -> Answer {
         (true, false) => DIFFERS,
         (true, true) => OK,
     })
-}
-
-/// One line about a step that was done.
-pub(super) fn step_line(step: &StepResult) -> String {
-    let (mark, style, note) = match &step.outcome {
-        StepOutcome::Done => ("✓", Style::Good, String::new()),
-        StepOutcome::Failed => ("✗", Style::Bad, String::new()),
-        StepOutcome::Skipped { because } => ("-", Style::Dim, format!("skipped, because {because} failed")),
-        StepOutcome::Reported => ("≠", Style::Odd, "only reported".into()),
-    };
-    let mut text =
-        format!("{} {}  {}\n", paint(mark, style), escaped(&step.resource.to_string()), escaped(&note));
-    if let Some(problem) = &step.problem {
-        let _ = writeln!(text, "  {}", problem.to_string().replace('\n', "\n  "));
-    }
-    text
 }

@@ -150,7 +150,7 @@ fn confirm(global: &Global, yes: bool) -> Result<(), Problem> {
 /// Takes the root of trust away again.
 fn forget(global: &Global) -> Result<(), Problem> {
     let path = global.paths().trust();
-    std::fs::remove_file(&path).map_err(|source| EnrollError::Write { path, source })?;
+    crate::system::replace::remove(&path).map_err(|source| EnrollError::Write { path, source })?;
     Ok(())
 }
 

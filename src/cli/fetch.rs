@@ -29,7 +29,11 @@ pub fn run(global: &Global, _arguments: &Arguments) -> Answer {
     let (mut settings, _) = config::load_or_last(&paths, &paths.spool.join("settings.toml"))?;
     settings.source.reference = RootOfTrust::load(&paths.trust())?.reference;
     let note = source::fetch::poll(&settings.source, &settings.limits, &paths.spool, clock::now());
-    global.print(&note, || describe(&note));
+    // A service's journal needs no line for each poll that found nothing.
+    let uneventful = note.failures == 0 && !note.changed;
+    if !(uneventful && std::env::var_os("JOURNAL_STREAM").is_some()) {
+        global.print(&note, || describe(&note));
+    }
     Ok(if note.failures > 0 { DIFFERS } else { OK })
 }
 

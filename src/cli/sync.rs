@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 
 use super::terminal::{self, Style, paint};
 use super::{Answer, CommandError, FAILED, Global, OK, need_root};
+use crate::apply::{StepOutcome, StepResult};
 use crate::converge::{Report, Request, Site, converge, report_failure};
 use crate::daemon::poll;
 use crate::error::{Problem, escaped};
@@ -158,10 +159,12 @@ fn render(report: &Report, dry_run: bool) -> String {
         text.push_str(&report.diff);
     }
     for step in &report.outcome.steps {
-        text.push_str(&super::diff::step_line(step));
+        let planned = report.plan.steps.iter().find(|planned| planned.resource == step.resource);
+        text.push_str(&step_line(step, planned.map_or("", |planned| &planned.change.summary)));
     }
     let run = &report.status;
-    for problem in &run.problems {
+    let told: Vec<&Problem> = report.outcome.steps.iter().filter_map(|step| step.problem.as_ref()).collect();
+    for problem in run.problems.iter().filter(|problem| !told.contains(problem)) {
         let _ = writeln!(text, "{} {}", paint("✗", Style::Bad), shown(problem));
     }
     let counts = run.counts;
@@ -176,4 +179,22 @@ fn render(report: &Report, dry_run: bool) -> String {
 
 fn shown(problem: &Problem) -> String {
     problem.to_string().replace('\n', "\n  ")
+}
+
+/// What became of a step, and why it failed.
+fn step_line(step: &StepResult, summary: &str) -> String {
+    let (mark, style, note) = match &step.outcome {
+        StepOutcome::Done => ("✓", Style::Good, String::new()),
+        StepOutcome::Failed => ("✗", Style::Bad, String::new()),
+        StepOutcome::Skipped { because } => {
+            ("-", Style::Dim, format!(" (skipped, because {because} failed)"))
+        }
+        StepOutcome::Reported => ("≠", Style::Odd, " (only reported)".into()),
+    };
+    let what = escaped(&format!("{}  {summary}{note}", step.resource));
+    let mut text = format!("{} {what}\n", paint(mark, style));
+    if let Some(problem) = &step.problem {
+        let _ = writeln!(text, "  {}", shown(problem));
+    }
+    text
 }

@@ -92,7 +92,10 @@ fn attempt(site: &Site, request: &Request, progress: &mut dyn FnMut(&str)) -> Re
     run.check_only(&target)?;
     let (target, plan) = run.plan(target)?;
     let outcome = run.apply(&target, &plan, progress)?;
-    run.end(&target, plan, outcome)
+    let report = run.end(&target, plan, outcome);
+    // The process ends soon, and thousands of small pieces need not be given back one by one before it does.
+    std::mem::forget(target);
+    report
 }
 
 /// A run under way.

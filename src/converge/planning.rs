@@ -1,12 +1,12 @@
 //! Observe and plan; ask the package manager what is possible before anything is touched.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Run, Target};
 use crate::error::{Code, Problem};
 use crate::plan::{self, Effect, Managed, PackageAction, PackageOperation, Plan, PlanError, Prune, Scope};
 use crate::report::EventKind;
-use crate::resource::ResourceId;
+use crate::state::Cause;
 use crate::system::fs::Rehash;
 use crate::system::observe::Observed;
 use crate::system::{clock, packages};
@@ -43,10 +43,15 @@ impl Run<'_> {
         let mut observed = self.host.observe(&needs, &mut self.fingerprints, rehash)?;
         let scope = self.scope()?;
         let mut plan = plan::make(resources, &inventory, &observed, &scope)?;
-        if self.consult(&plan, &mut observed)? {
-            plan = plan::make(resources, &inventory, &observed, &scope)?;
+        match self.consult(&plan, &needs.offers, &mut observed) {
+            Ok(true) => plan = plan::make(resources, &inventory, &observed, &scope)?,
+            Ok(false) => {}
+            // Without the archives there is no installing; everything else is kept as declared.
+            Err(problem) => withdraw_packages(&mut plan, &in_words(problem.clone()), &problem.remedy),
         }
-        self.simulate(&mut plan)?;
+        self.simulate(&mut plan);
+        // As with the target: the end of the process gives it back at once.
+        std::mem::forget(observed);
         Ok(plan)
     }
 
@@ -71,14 +76,26 @@ impl Run<'_> {
         Ok(Scope { only: self.request.only.clone(), prune, owed })
     }
 
-    /// Looks up in the archives' index what the plan wants installed. Whether something was looked up.
-    fn consult(&mut self, plan: &Plan, observed: &mut Observed) -> Result<bool, Problem> {
-        let wanted: BTreeMap<String, Option<String>> = actions(plan)
+    /// Looks up in the archives' index what the plan wants installed, and what follows the newest version. Whether something was
+    /// looked up.
+    fn consult(
+        &mut self,
+        plan: &Plan,
+        offers: &BTreeSet<String>,
+        observed: &mut Observed,
+    ) -> Result<bool, Problem> {
+        let mut wanted: BTreeMap<String, Option<String>> = actions(plan)
             .filter(|(_, action)| {
                 action.operation == PackageOperation::Install && action.options.file.is_none()
             })
             .map(|(_, action)| (action.name.clone(), action.version.clone()))
             .collect();
+        // Healing drift is not the moment for upgrades.
+        if self.request.cause != Cause::Drift {
+            for name in offers {
+                wanted.entry(name.clone()).or_insert(None);
+            }
+        }
         if wanted.is_empty() {
             return Ok(false);
         }
@@ -94,31 +111,37 @@ impl Run<'_> {
         Ok(true)
     }
 
-    /// Refuses package actions that would remove something nobody asked to remove.
-    fn simulate(&mut self, plan: &mut Plan) -> Result<(), Problem> {
-        let wanted: Vec<(usize, PackageAction)> =
-            actions(plan).map(|(step, action)| (step, action.clone())).collect();
-        if wanted.is_empty() || !plan.problems.is_empty() {
-            return Ok(());
+    /// Refuses package actions that would remove something nobody asked to remove, or that do not fit together.
+    fn simulate(&mut self, plan: &mut Plan) {
+        let all: Vec<PackageAction> = actions(plan).map(|(_, action)| action.clone()).collect();
+        if all.is_empty() {
+            return;
         }
-        let all: Vec<PackageAction> = wanted.iter().map(|(_, action)| action.clone()).collect();
         let complaint = match self.unasked_removals(&all) {
-            Ok(unasked) if unasked.is_empty() => return Ok(()),
+            Ok(unasked) if unasked.is_empty() => return,
             Ok(unasked) => format!("this would remove {}, which nobody asked for", unasked.join(", ")),
-            Err(problem) => [&[problem.what], problem.why.as_slice()].concat().join(": "),
+            Err(problem) => in_words(problem),
         };
-        let step = &plan.steps[wanted[0].0];
-        plan.problems.push(PlanError {
-            origin: Some(step.origin.clone()),
-            ..PlanError::new(
-                ResourceId::new("package", &wanted.iter().map(|(_, action)| action.name.as_str()).collect::<Vec<_>>().join(" ")),
-                Code("E305"),
-                complaint,
-                "declare the packages that shall go as `ensure = \"absent\"`, or choose versions that fit together",
-            )
-        });
-        Ok(())
+        withdraw_packages(
+            plan,
+            &complaint,
+            "declare the packages that shall go as `ensure = \"absent\"`, or choose versions that fit together",
+        );
     }
+}
+
+/// Takes every package action out of the plan, for one reason.
+fn withdraw_packages(plan: &mut Plan, complaint: &str, help: &str) {
+    let error = |position: usize| {
+        let resource = plan.steps[position].resource.clone();
+        (position, PlanError::new(resource, Code("E305"), complaint, help))
+    };
+    let impossible = actions(plan).map(|(position, _)| error(position)).collect();
+    plan.withdraw(impossible);
+}
+
+fn in_words(problem: Problem) -> String {
+    [&[problem.what], problem.why.as_slice()].concat().join(": ")
 }
 
 impl Run<'_> {

@@ -77,7 +77,7 @@ pub fn make(
         }
         draft.resource(position, declared, host, &provisions, scope);
     }
-    draft.prune(desired, inventory, host, scope);
+    draft.prune(desired, inventory, host, scope, &provisions);
     Ok(draft.plan)
 }
 
@@ -156,17 +156,21 @@ impl Draft {
         }
     }
 
-    fn prune(&mut self, desired: &[Declared], inventory: &[Managed], host: &Observed, scope: &Scope) {
+    fn prune(
+        &mut self,
+        desired: &[Declared],
+        inventory: &[Managed],
+        host: &Observed,
+        scope: &Scope,
+        still_wanted: &HashSet<Provision>,
+    ) {
         let mut departed: Vec<&Managed> = departed(desired, inventory)
             .into_iter()
             .filter(|managed| scope.covers(&managed.declared.id))
             .collect();
         departed.sort_by(|a, b| removal_order(&b.declared).cmp(&removal_order(&a.declared)));
-        let still_wanted = provisions(desired);
         let (removable, released): (Vec<_>, Vec<_>) = departed.into_iter().partition(|managed| {
-            managed.created
-                && managed.declared.common.prune
-                && !provides_any(&managed.declared, &still_wanted)
+            managed.created && managed.declared.common.prune && !provides_any(&managed.declared, still_wanted)
         });
         self.plan.released = released.iter().map(|managed| managed.declared.id.clone()).collect();
         if let Some(reason) = refuse_prune(removable.len(), desired.len(), inventory.len(), scope.prune) {
@@ -336,6 +340,27 @@ mod tests {
             let plan = make(&desired, &inventory, &host, &scope).unwrap();
             assert_eq!((plan.steps.len(), plan.prune_refused.is_some()), (removed, refused), "{scope:?}");
         }
+    }
+
+    #[test]
+    fn what_turns_out_impossible_goes_with_what_needs_it() {
+        let (mut b, mut c) = (link("/b"), link("/c"));
+        b.common.after = vec![named("/a")];
+        c.common.after = vec![named("/b")];
+        let mut d = link("/d");
+        d.common.after = vec![named("/0")];
+        let all = [link("/0"), link("/a"), b, c, d];
+        let mut plan = make(&all, &[], &host(&[]), &Scope::default()).unwrap();
+        let position = plan.steps.iter().position(|step| step.resource == named("/a")).unwrap();
+        let error = PlanError::new(named("/x"), Code("E305"), "impossible", "do something else");
+        plan.withdraw([(position, error)].into());
+        let left: Vec<_> =
+            plan.steps.iter().map(|step| (step.resource.name.as_str(), step.needs.clone())).collect();
+        assert_eq!(left, [("/0", vec![]), ("/d", vec![0])]);
+        assert_eq!((&plan.problems[0].resource, plan.problems[0].origin.is_some()), (&named("/a"), true));
+        let blocked: Vec<_> =
+            plan.blocked.iter().map(|blocked| (&blocked.resource, &blocked.because)).collect();
+        assert_eq!(blocked, [(&named("/b"), &named("/a")), (&named("/c"), &named("/a"))]);
     }
 
     #[test]

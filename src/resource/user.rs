@@ -348,8 +348,8 @@ impl User {
         {
             diffs.push(property("password", "(hidden)", "(hidden)"));
             action.password = Some(hash.clone());
-            // Setting a hash unlocks: say what shall be.
-            action.locked = fields.locked.or(Some(state.locked));
+            // Setting a hash unlocks: say what shall be. Without a hash so far there was nothing to lock.
+            action.locked = fields.locked.or(Some(state.locked && !state.password.is_empty()));
         }
         if let Some(locked) = fields.locked.filter(|locked| *locked != state.locked && !context.ignores("locked")) {
             diffs.push(property("locked", &state.locked.to_string(), &locked.to_string()));
@@ -579,14 +579,19 @@ mod tests {
 
     #[test]
     fn a_new_hash_keeps_the_lock_and_is_never_shown() {
-        let locked = host(|user| user.locked = true);
         let user: User = declare("deploy", "password = \"$6$other$0123456789abcdef\"").unwrap();
         assert!(user.sensitive());
-        let change = user.plan(&context(&locked)).unwrap().unwrap();
-        assert!(!format!("{:?}{}", change.diffs, change.summary).contains("$6$"));
-        match change.effects.as_slice() {
-            [Effect::User(action)] => assert_eq!(action.locked, Some(true)),
-            other => panic!("{other:?}"),
+        for (before, stays_locked) in [("$6$first$0123456789abcdef", true), ("", false)] {
+            let locked = host(|user| {
+                user.locked = true;
+                user.password = before.into();
+            });
+            let change = user.plan(&context(&locked)).unwrap().unwrap();
+            assert!(!format!("{:?}{}", change.diffs, change.summary).contains("$6$"));
+            match change.effects.as_slice() {
+                [Effect::User(action)] => assert_eq!(action.locked, Some(stays_locked), "{before}"),
+                other => panic!("{other:?}"),
+            }
         }
     }
 

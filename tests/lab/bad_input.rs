@@ -143,7 +143,10 @@ impl Site {
     #[track_caller]
     fn settled(&self, version: &str) -> Value {
         self.host.wait_for(&format!("grep -qx 'version {version}' /etc/managed.conf"), SOON);
-        let status = self.wait_status("health", |status| is_well(status));
+        let head = self.fleet.git(&["rev-parse", "HEAD"]).success();
+        let status = self.wait_status("health", |status| {
+            is_well(status) && status["run"]["revision"]["commit"] == head.trim()
+        });
         assert_eq!(self.abide(&["status"]).code, 0, "{}", self.abide(&["status"]).stdout);
         status
     }
@@ -487,7 +490,7 @@ fn a_host_may_refuse_what_is_declared() {
     for (bad, code) in [
         ("[file.\"/etc/x\"]\ncontent = \"a\"\nowner = \"nobody-here\"\n", "E307"),
         ("[package.no-such-package]\n", "E320"),
-        ("[file.\"/etc/passwd/x\"]\ncontent = \"a\"\n", "E450"),
+        ("[file.\"/etc/passwd/x\"]\ncontent = \"a\"\n", "E301"),
         (
             "[unit.\"bad.service\".Service]\nType = \"oneshot\"\nExecStart = \"/bin/sh -c 'echo the disk is upside down; exit 3'\"\n[service.bad]\nrunning = true\n",
             "E477",
@@ -528,21 +531,25 @@ fn packages_may_be_locked_and_interrupted() {
     site.host.sh("systemctl start abide").success();
     site.settled("2");
     site.host.sh(hold).success();
-    site.publish("3", "[package.abide-two]\n[package.abide-base]\n");
+    let packages = "[package.abide-two]\n[package.abide-base]\n";
+    site.publish("3", packages);
     site.host.wait_for("journalctl -u abide | grep 'locked by process [0-9]* (perl): waiting'", SOON);
     site.host.sh("touch /run/free").success();
     site.settled("3");
 
     // Somebody's dpkg was interrupted.
     site.host.sh("systemctl stop abide; dpkg --unpack /srv/deb/abide-served*.deb; dpkg -s abide-served | grep 'unpacked'").success();
-    site.publish("4", "[package.abide-conf]\n");
+    site.publish("4", &format!("{packages}[package.abide-conf]\n"));
     site.host.sh("systemctl start abide").success();
     site.settled("4");
     site.host.sh("dpkg -s abide-conf abide-served | grep -c 'ok installed' | grep -qx 2; test -z \"$(dpkg --audit)\"").success();
 
     // A package that is broken itself keeps neither the others nor the files away.
     site.host.sh("touch /run/abide-test-fail").success();
-    site.publish("5", "[package.abide-fragile]\n[package.abide-epoch]\n");
+    site.publish(
+        "5",
+        &format!("{packages}[package.abide-conf]\n[package.abide-fragile]\n[package.abide-epoch]\n"),
+    );
     let status = site.wait_status("a failure", |status| status["health"] == "Degraded");
     eprintln!("{}", site.abide(&["status"]).stdout);
     assert_eq!(

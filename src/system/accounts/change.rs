@@ -100,7 +100,9 @@ impl Accounts {
         let database = self.database()?;
         let Some(now) = database.users.get(&action.name) else { return Ok(()) };
         let password = action.password.as_deref().unwrap_or(&now.password);
-        let locked = action.locked.unwrap_or(now.locked);
+        // The `!` of an account without any hash, as `useradd` makes it, is nobody's lock: its first hash opens it.
+        let bare = now.locked && now.password.is_empty() && action.password.is_some();
+        let locked = action.locked.unwrap_or(now.locked && !bare);
         if (password, locked) == (now.password.as_str(), now.locked) {
             return Ok(());
         }

@@ -7,6 +7,7 @@ pub mod command;
 pub mod fleet;
 pub mod git_server;
 pub mod host;
+pub mod site;
 
 use std::path::PathBuf;
 
