@@ -118,8 +118,11 @@ fn render_agent(text: &mut String, agent: Option<&AgentStatus>, now: i64) {
     }
     match &agent.poll {
         Some(note) => {
-            let result = if note.problems.is_empty() || note.failures == 0 { "ok" } else { "failed" };
-            let _ = writeln!(text, "Last poll {}, {result}, {}", when(note.time, now), escaped(&note.url));
+            let result = match note.failures {
+                0 => format!("ok, {}", escaped(&note.url)),
+                _ => "failed".to_owned(),
+            };
+            let _ = writeln!(text, "Last poll {}, {result}", when(note.time, now));
             if note.failures > 0 {
                 for problem in &note.problems {
                     let head = format!("[{}] {}: {}", problem.code, problem.url, problem.what);

@@ -81,8 +81,11 @@ pub fn run(global: &Global, arguments: &Arguments) -> Answer {
         rehash: arguments.rehash,
     };
     let report = converge(&site, &request, &mut |text| {
-        if by_hand {
-            terminal::progress(text)
+        match by_hand {
+            true => terminal::progress(text),
+            // The journal has what is done when it is done; what is waited for is worth an entry before.
+            false if text.contains("waiting") => journal::note(text),
+            false => {}
         }
     })?;
     terminal::progress_done();
@@ -125,7 +128,9 @@ fn wait(global: &Global, site: &Site) -> Answer {
     crate::system::signal_reload(agent.pid).map_err(|source| CommandError::Signal { source })?;
     loop {
         crate::system::clock::wait(std::time::Duration::from_millis(100));
-        terminal::progress("waiting for the agent …");
+        if terminal::watched() {
+            terminal::progress("waiting for the agent …");
+        }
         let polled: status::AgentStatus = load(&paths.agent_status()).unwrap_or_default();
         let now: Option<status::RunStatus> = load(&paths.status());
         let done = polled.poll != agent.poll

@@ -67,7 +67,7 @@ pub fn run(paths: &Paths) -> Result<(), Problem> {
         return Err(config::ConfigError::NotEnrolled { path: paths.trust() }.into());
     }
     journal::open();
-    let (settings, wrong) = config::load_or_last(paths)?;
+    let (settings, wrong) = config::load_or_last(paths, &paths.last_settings())?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .max_blocking_threads(2)
