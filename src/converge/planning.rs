@@ -1,9 +1,10 @@
 //! Observe and plan; ask the package manager what is possible before anything is touched.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Run, Target};
+use super::{ConvergeError, Run, Target};
 use crate::error::{Code, Problem};
+use crate::manifest::node::nearest;
 use crate::plan::{self, Effect, Managed, PackageAction, PackageOperation, Plan, PlanError, Prune, Scope};
 use crate::report::EventKind;
 use crate::resource::ResourceId;
@@ -14,6 +15,7 @@ use crate::system::{clock, packages};
 impl Run<'_> {
     /// Plans the target. A new revision that cannot be planned whole is refused whole, and what was enforced last is planned instead.
     pub(super) fn plan(&mut self, target: Target) -> Result<(Target, Plan), Problem> {
+        self.find_only(&target)?;
         let plan = self.make(&target)?;
         if target.known || plan.problems.is_empty() {
             if !target.known {
@@ -32,6 +34,20 @@ impl Run<'_> {
             // Nothing was enforced before: the plan stays as an explanation, without steps.
             None => Ok((Target { known: true, ..target }, Plan { steps: Vec::new(), ..plan })),
         }
+    }
+
+    /// Makes sure that every resource which was asked for by name is there: a mistyped name would look as if all were well.
+    fn find_only(&self, target: &Target) -> Result<(), Problem> {
+        if self.request.only.is_empty() {
+            return Ok(());
+        }
+        let declared = target.desired.rendered().resources.iter().map(|declared| declared.id.clone());
+        let managed = self.state.inventory()?.into_iter().map(|entry| entry.resource);
+        let known: BTreeSet<ResourceId> = declared.chain(managed).collect();
+        let Some(id) = self.request.only.iter().find(|id| !known.contains(*id)) else { return Ok(()) };
+        let names: Vec<String> = known.iter().map(ToString::to_string).collect();
+        let near = nearest(&id.to_string(), names.iter().map(String::as_str)).map(str::to_owned);
+        Err(ConvergeError::NotDeclared { id: id.clone(), near }.into())
     }
 
     fn make(&mut self, target: &Target) -> Result<Plan, Problem> {

@@ -86,6 +86,14 @@ pub enum ConvergeError {
         #[source]
         source: crate::source::ObjectError,
     },
+    /// E726: what was asked for by name is not there.
+    #[error("{id} is neither declared for this host nor managed on it")]
+    NotDeclared {
+        /// What was asked for.
+        id: crate::resource::ResourceId,
+        /// A name like it.
+        near: Option<String>,
+    },
     /// E722: there is no desired state that could be enforced.
     #[error("there is no earlier state that could be enforced instead")]
     NothingToEnforce,
@@ -100,6 +108,7 @@ impl Explain for ConvergeError {
             ConvergeError::Write { .. } => "E723",
             ConvergeError::Content { .. } => "E724",
             ConvergeError::Store { .. } => "E725",
+            ConvergeError::NotDeclared { .. } => "E726",
         })
     }
 
@@ -113,6 +122,8 @@ impl Explain for ConvergeError {
             ConvergeError::NothingProven => {
                 "`abide status` shows the last poll, `abide verify` why a commit is refused".into()
             }
+            ConvergeError::NotDeclared { near: Some(near), .. } => format!("did you mean `{near}`?"),
+            ConvergeError::NotDeclared { .. } => "`abide tree` lists what is declared".into(),
             ConvergeError::NothingToEnforce => "repair the branch; the errors above say what is wrong".into(),
         }
     }

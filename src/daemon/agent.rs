@@ -135,6 +135,8 @@ impl Agent {
             }
         }
         self.next_poll = clock::instant();
+        // Whoever asks wants to see what is: another setting, the end of a suspension.
+        self.ask(Cause::Period, self.next_poll);
         self.watch().await;
         notify(&[sd_notify::NotifyState::Ready]);
     }
@@ -225,8 +227,13 @@ impl Agent {
             self.tell_problem(EventKind::RunFailed, &problem);
         }
         let run: Option<RunStatus> = load(&self.paths.status());
-        if cause == Cause::Drift && run.is_some_and(|run| run.counts.changed > 0) {
+        if cause == Cause::Drift && run.as_ref().is_some_and(|run| run.counts.changed > 0) {
             self.brake.corrected(clock::instant());
+        }
+        // What drifted under a suspension is healed when it ends by itself.
+        if let Some(until) = run.and_then(|run| run.suspended).and_then(|suspended| suspended.until) {
+            let left = u64::try_from(until - clock::now()).unwrap_or(0) + 1;
+            self.next_check = self.next_check.min(clock::instant() + Duration::from_secs(left));
         }
         self.watch().await;
     }
