@@ -159,6 +159,8 @@ impl<'a> Run<'a> {
             return Ok(Outcome::default());
         }
         self.store()?;
+        // What led here is kept even if the power fails in the middle of it.
+        self.state.add_events(&self.recorder.take_events())?;
         let revision = Some(target.desired.revision().clone());
         let start = RunStart { cause: self.request.cause, revision, started: now };
         let contents = Stored { store: self.store.as_ref() };

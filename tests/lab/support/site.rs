@@ -151,7 +151,8 @@ impl Site {
     /// Proves that another run finds nothing to do, and writes nothing.
     #[track_caller]
     pub fn settled(&self) {
-        let stat = || self.host.sh("stat -c '%n %.9Y %s' /var/lib/abide/state.sqlite*").success();
+        // What is written to the log beside it reaches the database when the last reader closes it.
+        let stat = || self.host.sh("stat -c '%.9Y %s' /var/lib/abide/state.sqlite").success();
         let before = stat();
         let output = self.sync();
         let status = self.status();
