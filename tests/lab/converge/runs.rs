@@ -225,9 +225,13 @@ fn a_restart_that_a_power_cut_prevented_is_owed_and_paid() {
     site.holds("grep -q 2 /etc/app.conf; test $(grep -c 2 /var/log/app) = 2; systemctl is-active app");
     // Whether the run saw its command die first depends on who lost power first.
     let history = site.ask(&["history"]);
-    let results: Vec<&str> = history.as_array().into_iter().flatten().filter_map(|run| run["result"].as_str()).collect();
+    let results: Vec<&str> =
+        history.as_array().into_iter().flatten().filter_map(|run| run["result"].as_str()).collect();
     assert!(matches!(results[..2], ["succeeded", "interrupted" | "failed"]), "{history:#}");
-    assert!(site.abide(&["events"]).stdout.matches("is proven").count() >= 3, "what was decided before the cut is kept");
+    assert!(
+        site.abide(&["events"]).stdout.matches("is proven").count() >= 3,
+        "what was decided before the cut is kept"
+    );
     site.server.start();
     site.settled();
 }

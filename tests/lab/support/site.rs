@@ -67,6 +67,8 @@ impl Site {
     pub fn enrolled(options: &SiteOptions<'_>) -> Self {
         let site = Self::ready(options);
         site.enroll().success();
+        // The agent runs when it starts, and once more when its first poll has come back.
+        site.wait_status("the run after the first poll", |run| run["cause"] == "poll");
         site.wait_synced();
         site
     }
