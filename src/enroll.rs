@@ -10,7 +10,8 @@ use crate::daemon::poll;
 use crate::error::{Code, Explain, Problem};
 use crate::manifest::{GitTree, Tree};
 use crate::source::{Candidate, Objects, store::Store};
-use crate::system::{clock, replace::replace};
+use crate::system::clock;
+use crate::system::replace::{remove, replace};
 use crate::trust::commit::Commit;
 use crate::trust::policy::Policy;
 use crate::trust::{self, Introduction, IntroductionKey, Judgement, RootOfTrust};
@@ -122,10 +123,10 @@ pub fn enroll(paths: &Paths, invitation: &Invitation) -> Result<Enrolled, Proble
         .and_then(|settings| prove(paths, settings, invitation));
     if result.is_err() {
         // What cannot be put back is in the way of the next attempt, which will say so.
-        let _ = std::fs::remove_file(paths.trust());
+        let _ = remove(&paths.trust());
         let _ = match before {
             Some(text) => replace(&paths.settings(), text.as_bytes(), 0o644),
-            None => std::fs::remove_file(paths.settings()),
+            None => remove(&paths.settings()),
         };
     }
     result

@@ -143,7 +143,7 @@ fn confirm(global: &Global, yes: bool) -> Result<(), Problem> {
 /// Takes the root of trust away again.
 fn forget(global: &Global) -> Result<(), Problem> {
     let path = global.paths().trust();
-    std::fs::remove_file(&path).map_err(|source| EnrollError::Write { path, source })?;
+    crate::system::replace::remove(&path).map_err(|source| EnrollError::Write { path, source })?;
     Ok(())
 }
 
@@ -196,7 +196,7 @@ fn check(global: &Global) -> Answer {
             answer: result.unwrap_or_else(|problem| problem.to_string()),
         });
     };
-    let site = Site::load(&paths);
+    let site = Site::load(&paths).and_then(Site::sound);
     find("settings and root of trust", site.as_ref().map(|_| "readable".into()).map_err(Clone::clone));
     find("state", State::open(&paths.state).map(|_| "readable".into()).map_err(Problem::from));
     let free = free_bytes(&paths.state).unwrap_or(0);

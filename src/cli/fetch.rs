@@ -20,10 +20,14 @@ pub struct Arguments {}
 /// # Errors
 /// The host is not enrolled, or the settings are wrong.
 pub fn run(global: &Global, _arguments: &Arguments) -> Answer {
-    let site = Site::load(&global.paths())?;
+    let site = Site::load(&global.paths())?.sound()?;
     let settings = &site.settings;
     let note = source::fetch::poll(&settings.source, &settings.limits, &site.paths.spool, clock::now());
-    global.print(&note, || describe(&note));
+    // A service's journal needs no line for each poll that found nothing.
+    let uneventful = note.failures == 0 && !note.changed;
+    if !(uneventful && std::env::var_os("JOURNAL_STREAM").is_some()) {
+        global.print(&note, || describe(&note));
+    }
     Ok(if note.failures > 0 { DIFFERS } else { OK })
 }
 

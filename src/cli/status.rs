@@ -25,20 +25,21 @@ pub fn run(global: &Global, _arguments: &Arguments) -> Answer {
     let status = gather(&global.paths());
     let now = crate::system::clock::now();
     global.print(&status, || render(&status, now));
-    let well =
-        status.run.as_ref().is_some_and(|run| run.sync == Sync::Synced && run.health == Health::Healthy);
-    Ok(if well { OK } else { DIFFERS })
+    Ok(if status.is_well() { OK } else { DIFFERS })
 }
 
 /// Collects the status from the files that run and agent leave.
 pub fn gather(paths: &Paths) -> Status {
     let agent: Option<AgentStatus> = load(&paths.agent_status());
-    Status {
+    let mut status = Status {
         host: crate::system::host_name(),
         enrolled: paths.trust().exists(),
         run: load(&paths.status()),
         agent: agent.filter(|agent| crate::system::process_exists(agent.pid)),
-    }
+        ..Status::default()
+    };
+    status.judge();
+    status
 }
 
 fn render(status: &Status, now: i64) -> String {
@@ -48,6 +49,10 @@ fn render(status: &Status, now: i64) -> String {
         text.push_str("  do: run the `abide enroll …` line that `abide init` printed for your fleet\n");
         return text;
     }
+    let style = |good: bool| if good { Style::Good } else { Style::Bad };
+    let (sync, health) = (format!("{:?}", status.sync), format!("{:?}", status.health));
+    let _ = writeln!(text, "Sync      {}", paint(&sync, style(status.sync == Sync::Synced)));
+    let _ = writeln!(text, "Health    {}", paint(&health, style(status.health == Health::Healthy)));
     match &status.run {
         Some(run) => render_run(&mut text, run, now),
         None => {
@@ -59,14 +64,6 @@ fn render(status: &Status, now: i64) -> String {
 }
 
 fn render_run(text: &mut String, run: &RunStatus, now: i64) {
-    let style = |good: bool| if good { Style::Good } else { Style::Bad };
-    let _ =
-        writeln!(text, "Sync      {}", paint(&format!("{:?}", run.sync), style(run.sync == Sync::Synced)));
-    let _ = writeln!(
-        text,
-        "Health    {}",
-        paint(&format!("{:?}", run.health), style(run.health == Health::Healthy))
-    );
     match &run.revision {
         Some(revision) => render_revision(text, "Revision", revision),
         None => text.push_str("Revision  none applied yet\n"),
@@ -116,6 +113,9 @@ fn render_agent(text: &mut String, agent: Option<&AgentStatus>, now: i64) {
         text.push_str("  do: systemctl enable --now abide.service\n");
         return;
     };
+    for problem in &agent.problems {
+        let _ = writeln!(text, "{} {}", paint("✗", Style::Bad), problem.to_string().replace('\n', "\n  "));
+    }
     match &agent.poll {
         Some(note) => {
             let result = if note.problems.is_empty() || note.failures == 0 { "ok" } else { "failed" };

@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use super::terminal::{self, Style, paint};
 use super::{Answer, CommandError, FAILED, Global, OK, need_root};
 use crate::apply::{StepOutcome, StepResult};
-use crate::converge::{Report, Request, Site, converge};
+use crate::converge::{Report, Request, Site, converge, report_failure};
 use crate::daemon::poll;
 use crate::error::{Problem, escaped};
 use crate::report::status::{Health, Sync, load};
@@ -61,14 +61,18 @@ fn parse_cause(text: &str) -> Result<Cause, String> {
 pub fn run(global: &Global, arguments: &Arguments) -> Answer {
     need_root("converging a host")?;
     let by_hand = arguments.cause == Cause::Operator;
-    let site = Site::load(&global.paths())?;
+    journal::open();
+    let paths = global.paths();
+    let site = Site::load(&paths).inspect_err(|problem| {
+        // Without a root of trust there is nothing that a run could fail at.
+        if paths.trust().exists() && !arguments.dry_run {
+            report_failure(&paths, arguments.cause, problem);
+        }
+    })?;
     if arguments.wait {
         return wait(global, &site);
     }
-    if by_hand && !arguments.no_fetch {
-        fetch(&site);
-    }
-    journal::open();
+    let polled = !by_hand || arguments.no_fetch || fetch(&site);
     let request = Request {
         cause: arguments.cause,
         only: arguments.only.iter().cloned().collect::<BTreeSet<_>>(),
@@ -85,7 +89,7 @@ pub fn run(global: &Global, arguments: &Arguments) -> Answer {
     if by_hand {
         global.print(&report.status, || render(&report, arguments.dry_run));
     }
-    Ok(exit_code(&report.status))
+    Ok(if polled { exit_code(&report.status) } else { FAILED })
 }
 
 fn exit_code(status: &status::RunStatus) -> u8 {
@@ -94,17 +98,20 @@ fn exit_code(status: &status::RunStatus) -> u8 {
 }
 
 /// Polls before a run by hand. A remote that does not answer does not keep the host from being converged to what is known.
-fn fetch(site: &Site) {
+/// Whether one did.
+fn fetch(site: &Site) -> bool {
     terminal::progress("polling the branch …");
     let poll = poll::start(&site.paths, &site.settings)();
     terminal::progress_done();
-    if let Some(problem) = poll.problem {
+    let failed = poll.note.iter().any(|note| note.failures > 0);
+    if let Some(problem) = &poll.problem {
         terminal::complain(&problem.to_string());
     }
     for problem in poll.note.iter().filter(|note| note.failures > 0).flat_map(|note| &note.problems) {
         terminal::complain(&escaped(&format!("[{}] {}: {}", problem.code, problem.url, problem.what)));
         terminal::talk(&format!("     do: {}", escaped(&problem.remedy)));
     }
+    poll.problem.is_none() && !failed
 }
 
 /// Tells the agent to poll and run, and waits until it has.

@@ -89,6 +89,37 @@ pub fn load(paths: &Paths) -> Result<Settings, ConfigError> {
     }
 }
 
+/// Reads the settings as [`load`] does, and those that could be read last where the file is wrong now, together with what is wrong:
+/// a slip of an editor must not keep a host from being what its branch declares.
+///
+/// # Errors
+/// The file is wrong, and there is nothing to go back to.
+pub fn load_or_last(paths: &Paths) -> Result<(Settings, Option<ConfigError>), ConfigError> {
+    match load(paths) {
+        Ok(settings) => {
+            remember(paths);
+            Ok((settings, None))
+        }
+        Err(error) => {
+            let last = paths.last_settings();
+            let text = std::fs::read_to_string(&last).ok();
+            match text.and_then(|text| parse(&text, &last).ok()) {
+                Some(settings) => Ok((settings, Some(error))),
+                None => Err(error),
+            }
+        }
+    }
+}
+
+/// Keeps settings that can be read. Only root can, and a copy that cannot be written is missed only where the file is wrong later.
+fn remember(paths: &Paths) {
+    let text = std::fs::read(paths.settings()).unwrap_or_default();
+    let last = paths.last_settings();
+    if std::fs::read(&last).ok().is_none_or(|known| known != text) {
+        let _ = crate::system::replace::replace(&last, &text, 0o600);
+    }
+}
+
 /// Validates the text of a settings file.
 ///
 /// # Errors
@@ -146,6 +177,23 @@ mod tests {
     #[test]
     fn an_empty_file_means_defaults() {
         assert_eq!(parse("", "abide.toml".as_ref()).unwrap(), Settings::default());
+    }
+
+    #[test]
+    fn settings_that_became_wrong_are_those_before() {
+        let folder = tempfile::tempdir().unwrap();
+        let (config, state) = (folder.path().to_owned(), folder.path().join("state"));
+        let paths = Paths { config, state, ..Paths::default() };
+        std::fs::create_dir(&paths.state).unwrap();
+        std::fs::write(paths.settings(), "[sourc]").unwrap();
+        assert!(load_or_last(&paths).is_err(), "there are none before");
+        std::fs::write(paths.settings(), "[source]\npoll = \"5m\"\n").unwrap();
+        let (good, none) = load_or_last(&paths).unwrap();
+        assert!(none.is_none());
+        std::fs::write(paths.settings(), "[sourc]").unwrap();
+        let (kept, error) = load_or_last(&paths).unwrap();
+        assert_eq!(kept, good);
+        assert_eq!(error.unwrap().code().0, "E602");
     }
 
     #[test]

@@ -52,6 +52,11 @@ impl Paths {
         self.state.join("desired")
     }
 
+    /// The settings as they were when they could be read last.
+    pub fn last_settings(&self) -> PathBuf {
+        self.state.join("settings.toml")
+    }
+
     /// The fingerprint cache.
     pub fn fingerprints(&self) -> PathBuf {
         self.state.join("fingerprints")

@@ -143,14 +143,10 @@ pub struct Apply {
     pub prune: bool,
     /// At most this percentage of the inventory is removed in one run; more needs `abide sync --prune`.
     pub prune_limit: u8,
-    /// Time to wait for the package manager's lock.
-    pub package_lock_wait: Span,
     /// The package index is fetched anew before an installation when it is older than this.
     pub package_index_age: Span,
     /// Bytes of former file contents to keep.
     pub backup_bytes: u64,
-    /// Runs to keep in the history.
-    pub history: u32,
 }
 
 impl Default for Apply {
@@ -158,10 +154,8 @@ impl Default for Apply {
         Apply {
             prune: true,
             prune_limit: 30,
-            package_lock_wait: Span::minutes(15),
             package_index_age: Span::minutes(24 * 60),
             backup_bytes: 64 << 20,
-            history: 1000,
         }
     }
 }

@@ -30,6 +30,7 @@ impl Run<'_> {
         if !self.request.dry_run {
             self.tell(target, &plan, &outcome)?;
             self.remember(target, &plan, &outcome)?;
+            self.compact(target);
             self.fingerprints.save(&self.site.paths.fingerprints())?;
         }
         self.close()?;
@@ -208,6 +209,23 @@ impl Run<'_> {
             }
         }
         Ok(self.state.set_settled(&target.key.digest())?)
+    }
+
+    /// Keeps the object store small: every poll that brings something adds a pack. Without a store nothing was added.
+    fn compact(&mut self, target: &Target) {
+        let introduction = self.site.root.as_ref().map(|root| root.introduction.commit.clone());
+        let mark = self.state.high_water().ok().flatten().map(|mark| mark.commit);
+        let applied = target.desired.revision().commit.clone();
+        let roots: Vec<gix::ObjectId> = [introduction, mark, Some(applied)]
+            .into_iter()
+            .flatten()
+            .filter_map(|commit| gix::ObjectId::from_hex(commit.as_bytes()).ok())
+            .collect();
+        if let Some(store) = &mut self.store
+            && let Err(error) = store.compact(&roots)
+        {
+            self.recorder.keep(Problem::from(error));
+        }
     }
 
     fn close(&mut self) -> Result<(), Problem> {

@@ -3,6 +3,7 @@
 //! **Invariant:** whatever goes wrong with a new revision, the last good one stays enforced, and the report says both.
 
 mod ending;
+mod failing;
 mod planning;
 mod proving;
 mod site;
@@ -25,6 +26,7 @@ use crate::system::fs::Fingerprints;
 use crate::system::lock::Lock;
 use crate::system::{Host, clock};
 
+pub use failing::report_failure;
 pub use site::{ConvergeError, Site};
 
 /// What a run is asked to do.
@@ -66,10 +68,26 @@ pub struct Report {
 /// # Errors
 /// The run could not begin, or the state failed under it. Everything else that goes wrong is in the report.
 pub fn converge(site: &Site, request: &Request, progress: &mut dyn FnMut(&str)) -> Result<Report, Problem> {
+    let result = attempt(site, request, progress);
+    if let Err(problem) = &result
+        && !request.dry_run
+    {
+        report_failure(&site.paths, request.cause, problem);
+    }
+    result
+}
+
+fn attempt(site: &Site, request: &Request, progress: &mut dyn FnMut(&str)) -> Result<Report, Problem> {
     let mut run = Run::begin(site, request, progress)?;
-    let candidate = run.take();
-    let Some(proof) = run.prove(candidate)? else { return run.end_without_revision() };
-    let Some(target) = run.desire(proof)? else { return run.end_without_revision() };
+    let target = match run.frozen {
+        true => run.last(),
+        false => {
+            let candidate = run.take();
+            let Some(proof) = run.prove(candidate)? else { return run.end_without_revision() };
+            run.desire(proof)?
+        }
+    };
+    let Some(target) = target else { return run.end_without_revision() };
     let (target, plan) = run.plan(target)?;
     let outcome = run.apply(&target, &plan, progress)?;
     run.end(&target, plan, outcome)
@@ -86,6 +104,8 @@ struct Run<'a> {
     fingerprints: Fingerprints,
     facts: Facts,
     recorder: Recorder,
+    /// What the host is to be judged by cannot be read: what was enforced last stays, and nothing new is looked at.
+    frozen: bool,
     /// Held until the run is over.
     _lock: Lock,
 }
@@ -119,10 +139,16 @@ impl<'a> Run<'a> {
             }
             recorder.tell(EventKind::RunRecovered, recovered.to_string(), clock::now());
         }
-        let facts = Facts::gather(&site.paths.facts())?;
+        for problem in site.problems.iter().cloned() {
+            recorder.keep(problem);
+        }
+        let facts = Facts::gather(&site.paths.facts()).map_err(|error| recorder.keep(error.into())).ok();
+        let frozen = site.root.is_none() || facts.is_none();
+        let facts = facts.unwrap_or_default();
         let fingerprints = Fingerprints::load(&site.paths.fingerprints());
         let (store, host) = (None, Host::open());
-        Ok(Run { site, request, started, state, store, host, fingerprints, facts, recorder, _lock: lock })
+        let _lock = lock;
+        Ok(Run { site, request, started, state, store, host, fingerprints, facts, recorder, frozen, _lock })
     }
 
     /// The object store, opened when it is needed first: a run that finds nothing new does without.
@@ -158,9 +184,12 @@ impl<'a> Run<'a> {
         if plan.steps.is_empty() && self.state.owed()?.is_empty() {
             return Ok(Outcome::default());
         }
-        self.store()?;
         // What led here is kept even if the power fails in the middle of it.
         self.state.add_events(&self.recorder.take_events())?;
+        // Contents that lie in the manifest need no store; for the others each resource says what is wrong.
+        if let Err(problem) = self.store().map(|_| ()) {
+            self.recorder.keep(problem);
+        }
         let revision = Some(target.desired.revision().clone());
         let start = RunStart { cause: self.request.cause, revision, started: now };
         let contents = Stored { store: self.store.as_ref() };

@@ -65,10 +65,13 @@ impl Run<'_> {
         let mut observed = self.host.observe(&needs, &mut self.fingerprints, rehash)?;
         let scope = self.scope()?;
         let mut plan = plan::make(resources, &inventory, &observed, &scope)?;
-        if self.consult(&plan, &needs.offers, &mut observed)? {
-            plan = plan::make(resources, &inventory, &observed, &scope)?;
+        match self.consult(&plan, &needs.offers, &mut observed) {
+            Ok(true) => plan = plan::make(resources, &inventory, &observed, &scope)?,
+            Ok(false) => {}
+            // Without the archives there is no installing; everything else is kept as declared.
+            Err(problem) => withdraw_packages(&mut plan, &in_words(problem.clone()), &problem.remedy),
         }
-        self.simulate(&mut plan)?;
+        self.simulate(&mut plan);
         Ok(plan)
     }
 
@@ -129,31 +132,37 @@ impl Run<'_> {
         Ok(true)
     }
 
-    /// Refuses package actions that would remove something nobody asked to remove.
-    fn simulate(&mut self, plan: &mut Plan) -> Result<(), Problem> {
-        let wanted: Vec<(usize, PackageAction)> =
-            actions(plan).map(|(step, action)| (step, action.clone())).collect();
-        if wanted.is_empty() || !plan.problems.is_empty() {
-            return Ok(());
+    /// Refuses package actions that would remove something nobody asked to remove, or that do not fit together.
+    fn simulate(&mut self, plan: &mut Plan) {
+        let all: Vec<PackageAction> = actions(plan).map(|(_, action)| action.clone()).collect();
+        if all.is_empty() {
+            return;
         }
-        let all: Vec<PackageAction> = wanted.iter().map(|(_, action)| action.clone()).collect();
         let complaint = match self.unasked_removals(&all) {
-            Ok(unasked) if unasked.is_empty() => return Ok(()),
+            Ok(unasked) if unasked.is_empty() => return,
             Ok(unasked) => format!("this would remove {}, which nobody asked for", unasked.join(", ")),
-            Err(problem) => [&[problem.what], problem.why.as_slice()].concat().join(": "),
+            Err(problem) => in_words(problem),
         };
-        let step = &plan.steps[wanted[0].0];
-        plan.problems.push(PlanError {
-            origin: Some(step.origin.clone()),
-            ..PlanError::new(
-                ResourceId::new("package", &wanted.iter().map(|(_, action)| action.name.as_str()).collect::<Vec<_>>().join(" ")),
-                Code("E305"),
-                complaint,
-                "declare the packages that shall go as `ensure = \"absent\"`, or choose versions that fit together",
-            )
-        });
-        Ok(())
+        withdraw_packages(
+            plan,
+            &complaint,
+            "declare the packages that shall go as `ensure = \"absent\"`, or choose versions that fit together",
+        );
     }
+}
+
+/// Takes every package action out of the plan, for one reason.
+fn withdraw_packages(plan: &mut Plan, complaint: &str, help: &str) {
+    let error = |position: usize| {
+        let resource = plan.steps[position].resource.clone();
+        (position, PlanError::new(resource, Code("E305"), complaint, help))
+    };
+    let impossible = actions(plan).map(|(position, _)| error(position)).collect();
+    plan.withdraw(impossible);
+}
+
+fn in_words(problem: Problem) -> String {
+    [&[problem.what], problem.why.as_slice()].concat().join(": ")
 }
 
 impl Run<'_> {

@@ -37,7 +37,13 @@ impl Run<'_> {
             return Ok(None);
         }
         let spool = self.site.paths.spool.clone();
-        Ok(self.store()?.take(&spool)?)
+        let store = self.store()?;
+        let taken = store.take(&spool);
+        let refused: Vec<Problem> = store.refused().iter().map(Problem::from).collect();
+        for problem in refused {
+            self.recorder.keep(problem);
+        }
+        Ok(taken?)
     }
 
     /// Proves what was taken, and raises the high-water mark. `None`: nothing was ever proven here.
@@ -74,7 +80,7 @@ impl Run<'_> {
     fn try_judge(&mut self, candidate: &Candidate, mark: Option<&Mark>) -> Result<Option<Verified>, Problem> {
         let now = clock::now();
         let known = mark.map(|mark| HighWater { commit: mark.commit.clone(), payload: mark.payload.clone() });
-        let root = self.site.root.clone();
+        let Some(root) = self.site.root.clone() else { return Ok(None) };
         let judgement = trust::judge(self.store()?, &root, known.as_ref(), candidate, now)?;
         let subject = match &judgement.rejection {
             Some(rejection) => {
@@ -116,7 +122,9 @@ impl Run<'_> {
             self.recorder.about(desired.revision());
             return Ok(Some(Target { desired, key, known: true }));
         }
-        match self.render(proof)? {
+        // What keeps a commit from being rendered at all, a damaged store for one, keeps nothing else from being enforced.
+        let rendered = self.render(proof).unwrap_or_else(|problem| Err(vec![problem]));
+        match rendered {
             Ok(desired) => {
                 self.news("manifest", "")?;
                 self.recorder.about(desired.revision());
@@ -139,8 +147,13 @@ impl Run<'_> {
             }
         };
         let (identity, facts) = (self.site.identity.clone(), self.facts.clone());
+        let revision = verified.revision().clone();
         let store = self.store()?;
-        Ok(manifest::desire(verified, store, &identity, &facts).map_err(|diagnostics| diagnostics.problems()))
+        let desired = manifest::desire(verified, store, &identity, &facts);
+        if desired.is_err() {
+            self.recorder.status.verified = Some(revision);
+        }
+        Ok(desired.map_err(|diagnostics| diagnostics.problems()))
     }
 
     /// Reports what is wrong with a new revision, once, and goes back to what was enforced last.
@@ -159,16 +172,18 @@ impl Run<'_> {
         for problem in problems {
             self.recorder.keep(problem);
         }
-        let last = Desired::load_any(&self.site.paths.desired());
-        let last = last.filter(|last| last.revision().commit != commit);
-        if last.is_none() {
+        Ok(self.last())
+    }
+
+    /// What was enforced last, which may be the same commit as it was rendered for other facts.
+    pub(super) fn last(&mut self) -> Option<Target> {
+        let Some(desired) = Desired::load_any(&self.site.paths.desired()) else {
             self.recorder.keep(ConvergeError::NothingToEnforce.into());
-        }
-        Ok(last.map(|desired| {
-            self.recorder.about(desired.revision());
-            let key = CacheKey::new(&desired.revision().commit, &self.facts, &self.site.identity);
-            Target { desired, key, known: true }
-        }))
+            return None;
+        };
+        self.recorder.about(desired.revision());
+        let key = CacheKey::new(&desired.revision().commit, &self.facts, &self.site.identity);
+        Some(Target { desired, key, known: true })
     }
 
     /// Whether this is another state of the subject than the one told last. A dry run tells nothing and remembers nothing.

@@ -12,29 +12,45 @@ pub struct Site {
     pub paths: Paths,
     /// Its settings.
     pub settings: Settings,
-    /// Its root of trust.
-    pub root: RootOfTrust,
+    /// Its root of trust; `None` when the file is wrong: then nothing new is believed.
+    pub root: Option<RootOfTrust>,
     /// Its name and labels.
     pub identity: HostIdentity,
+    /// What is wrong with the files. What they said last, or what was enforced last, counts meanwhile.
+    pub problems: Vec<Problem>,
 }
 
 impl Site {
     /// Reads settings and root of trust.
     ///
     /// # Errors
-    /// The host is not enrolled, or one of the files is wrong.
+    /// The host is not enrolled, or the settings are wrong and there are none from before.
     pub fn load(paths: &Paths) -> Result<Site, Problem> {
-        let mut settings = config::load(paths)?;
         if !paths.trust().exists() {
             return Err(ConfigError::NotEnrolled { path: paths.trust() }.into());
         }
-        let root = RootOfTrust::load(&paths.trust())?;
-        settings.source.reference = root.reference.clone();
+        let (mut settings, wrong) = config::load_or_last(paths)?;
+        let mut problems: Vec<Problem> = wrong.into_iter().map(Problem::from).collect();
+        let root = RootOfTrust::load(&paths.trust()).map_err(|error| problems.push(error.into())).ok();
+        if let Some(root) = &root {
+            settings.source.reference.clone_from(&root.reference);
+        }
         let identity = HostIdentity {
             name: settings.host.name.clone().unwrap_or_else(crate::system::host_name),
             labels: settings.host.labels.clone(),
         };
-        Ok(Site { paths: paths.clone(), settings, root, identity })
+        Ok(Site { paths: paths.clone(), settings, root, identity, problems })
+    }
+
+    /// The site, for those who can do nothing with one that is not as it should be.
+    ///
+    /// # Errors
+    /// The first thing that is wrong.
+    pub fn sound(self) -> Result<Site, Problem> {
+        match self.problems.first() {
+            Some(problem) => Err(problem.clone()),
+            None => Ok(self),
+        }
     }
 
     /// Takes the lock that makes runs one at a time; waits for a run under way.

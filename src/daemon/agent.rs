@@ -1,6 +1,6 @@
 //! The resident agent: waits, and starts what is due.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -25,14 +25,21 @@ use crate::system::{clock, packages};
 /// Events that come in a burst (a package transaction, a checkout) are answered by one run after this.
 const SETTLE: Duration = Duration::from_millis(10);
 
+/// Drift may hide among changes that are none, so that it does not wait longer than this.
+const LONGEST_VAIN_PAUSE: Duration = Duration::from_secs(10);
+
 /// The agent.
 pub struct Agent {
     paths: Paths,
     settings: Settings,
-    watches: Watches,
+    /// `None`: the system has no inotify left, and drift is healed by the periodic check.
+    watches: Option<Watches>,
     units: Option<UnitWatch>,
     status: AgentStatus,
+    /// Against a fight over something that is declared.
     brake: Brake,
+    /// Against runs for changes that are nobody's drift, such as those in an ignored part of a purged directory.
+    vain: Brake,
     polling: Option<JoinHandle<Poll>>,
     running: Option<(Cause, JoinHandle<Result<(), Problem>>)>,
     /// The most urgent reason to run, when one is waiting, and when it may start.
@@ -44,6 +51,17 @@ pub struct Agent {
     /// The tip for which a run was started.
     seen: Option<String>,
     stopping: bool,
+    /// What is wrong with the agent itself, each told once.
+    troubles: BTreeMap<Trouble, Problem>,
+}
+
+/// What can be wrong with the agent itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Trouble {
+    Settings,
+    Watch,
+    Poll,
+    Run,
 }
 
 /// Runs until it is told to stop.
@@ -51,29 +69,34 @@ pub struct Agent {
 /// # Errors
 /// The host is not enrolled, the settings are wrong, or the system has no inotify.
 pub fn run(paths: &Paths) -> Result<(), Problem> {
-    let settings = config::load(paths)?;
     if !paths.trust().exists() {
         return Err(config::ConfigError::NotEnrolled { path: paths.trust() }.into());
     }
     journal::open();
+    let (settings, wrong) = config::load_or_last(paths)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .max_blocking_threads(2)
         .thread_keep_alive(Duration::from_secs(1))
         .build()
         .map_err(DaemonError::Runtime)?;
-    runtime.block_on(async { Agent::new(paths.clone(), settings)?.serve().await })
+    runtime.block_on(async {
+        let mut agent = Agent::new(paths.clone(), settings);
+        agent.suffer(Trouble::Settings, wrong.map(Problem::from));
+        agent.serve().await
+    })
 }
 
 impl Agent {
-    fn new(paths: Paths, settings: Settings) -> Result<Agent, Problem> {
+    fn new(paths: Paths, settings: Settings) -> Agent {
         let now = clock::instant();
         let status = AgentStatus { pid: std::process::id(), since: clock::now(), ..AgentStatus::default() };
-        Ok(Agent {
-            watches: Watches::new().map_err(DaemonError::Watch)?,
+        Agent {
+            watches: None,
             units: None,
             status,
             brake: Brake::default(),
+            vain: Brake::default(),
             polling: None,
             running: None,
             pending: Some((Cause::Boot, now)),
@@ -83,9 +106,10 @@ impl Agent {
             failures: 0,
             seen: None,
             stopping: false,
+            troubles: BTreeMap::new(),
             paths,
             settings,
-        })
+        }
     }
 
     async fn serve(mut self) -> Result<(), Problem> {
@@ -107,7 +131,7 @@ impl Agent {
                 () = sleep_until(self.next_wake().into()) => {}
                 poll = finished(&mut self.polling) => self.polled(poll),
                 result = run_finished(&mut self.running) => self.ran(result).await,
-                event = self.watches.changed(), if self.settings.agent.events => self.drifted(event.is_ok()),
+                event = changed(&mut self.watches), if self.settings.agent.events => self.drifted(event.is_ok()),
                 event = next_unit(&mut self.units), if self.settings.agent.events => {
                     if event.is_err() {
                         self.units = None;
@@ -127,18 +151,30 @@ impl Agent {
 
     async fn reload(&mut self) {
         notify(&[sd_notify::NotifyState::Reloading]);
-        match config::load(&self.paths) {
-            Ok(settings) => self.settings = settings,
-            Err(error) => {
-                let problem = Problem::from(error);
-                self.tell_problem(EventKind::RunFailed, &problem);
-            }
-        }
+        self.read_settings();
         self.next_poll = clock::instant();
         // Whoever asks wants to see what is: another setting, the end of a suspension.
         self.ask(Cause::Period, self.next_poll);
         self.watch().await;
         notify(&[sd_notify::NotifyState::Ready]);
+    }
+
+    /// Takes the settings as they are now; wrong ones change nothing.
+    fn read_settings(&mut self) {
+        let wrong = config::load(&self.paths).map(|settings| self.settings = settings).err();
+        self.suffer(Trouble::Settings, wrong.map(Problem::from));
+    }
+
+    /// Notes what is wrong with the agent, or that it is no longer; tells it when it is new.
+    fn suffer(&mut self, trouble: Trouble, problem: Option<Problem>) {
+        let before = match problem.clone() {
+            Some(problem) => self.troubles.insert(trouble, problem),
+            None => self.troubles.remove(&trouble),
+        };
+        if let Some(problem) = problem.filter(|problem| before.as_ref() != Some(problem)) {
+            self.tell_problem(EventKind::RunFailed, &problem);
+        }
+        self.status.problems = self.troubles.values().cloned().collect();
     }
 
     /// Starts a poll or a run when it is due and nothing of its kind is under way.
@@ -190,24 +226,29 @@ impl Agent {
 
     fn drifted(&mut self, _certain: bool) {
         let now = clock::instant();
-        let pause = self.brake.pause(now);
+        let pause = self.brake.pause(now).max(self.vain.pause(now).min(LONGEST_VAIN_PAUSE));
         self.ask(Cause::Drift, now + SETTLE.max(pause));
     }
 
     fn polled(&mut self, poll: Poll) {
         let Poll { note, problem } = poll;
+        let reason = || problem.as_ref().map_or_else(|| reason(note.as_ref()), ToString::to_string);
         let failed = problem.is_some() || note.as_ref().is_none_or(|note| note.failures > 0);
         let before = self.failures;
         self.failures = if failed { before.saturating_add(1) } else { 0 };
         match (before, failed) {
             (0, true) => {
-                let reason =
-                    problem.map(|problem| problem.to_string()).unwrap_or_else(|| reason(note.as_ref()));
-                self.tell(EventKind::PollFailed, format!("the branch cannot be polled: {reason}"));
+                self.tell(EventKind::PollFailed, format!("the branch cannot be polled: {}", reason()));
             }
             (1.., false) => self.tell(EventKind::PollRecovered, "the branch can be polled again".into()),
             _ => {}
         }
+        // Told above, as what it is.
+        match problem {
+            Some(problem) => self.troubles.insert(Trouble::Poll, problem),
+            None => self.troubles.remove(&Trouble::Poll),
+        };
+        self.status.problems = self.troubles.values().cloned().collect();
         let delay = poll::delay(&self.settings, self.failures);
         self.next_poll = clock::instant() + delay;
         self.status.next_poll = Some(clock::now().saturating_add_unsigned(delay.as_secs()));
@@ -223,12 +264,15 @@ impl Agent {
     }
 
     async fn ran(&mut self, (cause, result): (Cause, Result<(), Problem>)) {
-        if let Err(problem) = result {
-            self.tell_problem(EventKind::RunFailed, &problem);
+        self.suffer(Trouble::Run, result.err());
+        if self.troubles.contains_key(&Trouble::Settings) {
+            self.read_settings();
         }
         let run: Option<RunStatus> = load(&self.paths.status());
-        if cause == Cause::Drift && run.as_ref().is_some_and(|run| run.counts.changed > 0) {
-            self.brake.corrected(clock::instant());
+        if cause == Cause::Drift {
+            let healed = run.as_ref().is_some_and(|run| run.counts.changed > 0);
+            let brake = if healed { &mut self.brake } else { &mut self.vain };
+            brake.corrected(clock::instant());
         }
         // What drifted under a suspension is healed when it ends by itself.
         if let Some(until) = run.and_then(|run| run.suspended).and_then(|suspended| suspended.until) {
@@ -251,17 +295,23 @@ impl Agent {
         if !needs.packages.is_empty() {
             paths.extend(packages::databases());
         }
-        if let Err(error) = self.watches.set(&paths) {
-            let problem = Problem::from(DaemonError::Watch(error));
-            self.tell_problem(EventKind::RunFailed, &problem);
-        }
+        let watched = self.watch_paths(&paths, &needs.listings.keys().cloned().collect());
+        self.suffer(Trouble::Watch, watched.err().map(|error| DaemonError::Watch(error).into()));
         if self.units.as_ref().is_none_or(|watch| *watch.units() != needs.units) {
             self.units = match needs.units.is_empty() {
                 true => None,
                 false => watch(needs.units.clone()).await.ok(),
             };
         }
-        self.status.watches = self.watches.len() + needs.units.len();
+        self.status.watches = self.watches.as_ref().map_or(0, Watches::len) + needs.units.len();
+    }
+
+    fn watch_paths(&mut self, paths: &BTreeSet<PathBuf>, folders: &BTreeSet<PathBuf>) -> std::io::Result<()> {
+        let watches = match self.watches.take() {
+            Some(watches) => watches,
+            None => Watches::new()?,
+        };
+        self.watches.insert(watches).set(paths, folders)
     }
 
     fn publish(&mut self) {
@@ -331,6 +381,13 @@ async fn run_finished(
             *task = None;
             (cause, result.unwrap_or_else(|error| Err(DaemonError::Task(error.to_string()).into())))
         }
+        None => std::future::pending().await,
+    }
+}
+
+async fn changed(watches: &mut Option<Watches>) -> std::io::Result<()> {
+    match watches {
+        Some(watches) => watches.changed().await,
         None => std::future::pending().await,
     }
 }

@@ -151,7 +151,7 @@ pub fn reference() -> String {
     for kind in KINDS {
         section(&mut text, kind);
     }
-    text.push_str("\n## Health checks\n\n`[health.name]` tables say what must be true after a change. One of the first five fields is needed.\n\n");
+    text.push_str("\n## Health checks\n\n`[health.name]` tables say what must be true after a change. This version checks them for mistakes and keeps them, but does not run them yet. One of the first five fields is needed.\n\n");
     table(&mut text, health::FIELDS);
     text
 }

@@ -339,6 +339,27 @@ mod tests {
     }
 
     #[test]
+    fn what_turns_out_impossible_goes_with_what_needs_it() {
+        let (mut b, mut c) = (link("/b"), link("/c"));
+        b.common.after = vec![named("/a")];
+        c.common.after = vec![named("/b")];
+        let mut d = link("/d");
+        d.common.after = vec![named("/0")];
+        let all = [link("/0"), link("/a"), b, c, d];
+        let mut plan = make(&all, &[], &host(&[]), &Scope::default()).unwrap();
+        let position = plan.steps.iter().position(|step| step.resource == named("/a")).unwrap();
+        let error = PlanError::new(named("/x"), Code("E305"), "impossible", "do something else");
+        plan.withdraw([(position, error)].into());
+        let left: Vec<_> =
+            plan.steps.iter().map(|step| (step.resource.name.as_str(), step.needs.clone())).collect();
+        assert_eq!(left, [("/0", vec![]), ("/d", vec![0])]);
+        assert_eq!((&plan.problems[0].resource, plan.problems[0].origin.is_some()), (&named("/a"), true));
+        let blocked: Vec<_> =
+            plan.blocked.iter().map(|blocked| (&blocked.resource, &blocked.because)).collect();
+        assert_eq!(blocked, [(&named("/b"), &named("/a")), (&named("/c"), &named("/a"))]);
+    }
+
+    #[test]
     fn a_scope_leaves_the_rest_alone() {
         let scope = Scope { only: [named("/b")].into(), ..Scope::default() };
         let plan = make(&[link("/a"), link("/b")], &[], &host(&[]), &scope).unwrap();

@@ -18,6 +18,7 @@ pub use make::{Managed, Prune, Scope, counts, make, needs};
 pub use order::CycleError;
 
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use crate::error::{Code, Explain};
@@ -41,6 +42,25 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// Takes steps out that turned out to be impossible, with what depends on them.
+    pub fn withdraw(&mut self, mut impossible: BTreeMap<usize, PlanError>) {
+        let mut because: BTreeMap<usize, ResourceId> = BTreeMap::new();
+        let mut places: BTreeMap<usize, usize> = BTreeMap::new();
+        for (position, mut step) in std::mem::take(&mut self.steps).into_iter().enumerate() {
+            if let Some(error) = impossible.remove(&position) {
+                because.insert(position, step.resource.clone());
+                self.problems.push(PlanError { resource: step.resource, origin: Some(step.origin), ..error });
+            } else if let Some(reason) = step.needs.iter().find_map(|needed| because.get(needed).cloned()) {
+                because.insert(position, reason.clone());
+                self.blocked.push(Blocked { resource: step.resource, because: reason });
+            } else {
+                step.needs = step.needs.iter().filter_map(|needed| places.get(needed).copied()).collect();
+                places.insert(position, self.steps.len());
+                self.steps.push(step);
+            }
+        }
+    }
+
     /// Whether there is nothing to do and nothing wrong.
     pub fn is_empty(&self) -> bool {
         self.steps.is_empty() && self.problems.is_empty() && self.prune_refused.is_none()

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 
 use crate::error::Problem;
@@ -98,6 +99,8 @@ pub struct AgentStatus {
     pub next_check: Option<i64>,
     /// Number of directories, units and databases watched.
     pub watches: usize,
+    /// What keeps the agent itself from doing its work.
+    pub problems: Vec<Problem>,
 }
 
 /// Everything that `abide status` shows.
@@ -108,10 +111,36 @@ pub struct Status {
     pub host: String,
     /// Whether the root of trust is there.
     pub enrolled: bool,
+    /// Whether the host is as declared, as the last run found it.
+    pub sync: Sync,
+    /// Whether everything is well: run, polls and agent.
+    pub health: Health,
     /// The last run.
     pub run: Option<RunStatus>,
     /// The agent; `None` when it does not run.
     pub agent: Option<AgentStatus>,
+}
+
+impl Status {
+    /// The state of the host in one word each, from all that is known.
+    pub fn judge(&mut self) {
+        let run = self.run.as_ref();
+        self.sync = run.map_or(Sync::Unknown, |run| run.sync);
+        let agent = self.agent.as_ref();
+        let well = agent.is_some_and(|agent| {
+            agent.problems.is_empty() && agent.poll.as_ref().is_none_or(|note| note.failures == 0)
+        });
+        self.health = match (self.enrolled, well) {
+            (false, _) => Health::Missing,
+            (true, false) => Health::Degraded,
+            (true, true) => run.map_or(Health::Progressing, |run| run.health),
+        };
+    }
+
+    /// Whether there is nothing to look at.
+    pub fn is_well(&self) -> bool {
+        self.sync == Sync::Synced && self.health == Health::Healthy
+    }
 }
 
 /// Writes a status file, whole, by rename, readable by all.
@@ -119,10 +148,39 @@ pub struct Status {
 /// # Errors
 /// The system's.
 pub fn save<T: Serialize>(path: &Path, status: &T) -> std::io::Result<()> {
+    // The folder is in memory, and it may be that nothing made it since the boot.
+    if let Some(folder) = path.parent() {
+        std::fs::DirBuilder::new().recursive(true).mode(0o755).create(folder)?;
+    }
     crate::system::replace::replace(path, &serde_json::to_vec_pretty(status)?, 0o644)
 }
 
 /// Reads a status file; `None` when there is none or it is of another version.
 pub fn load<T: for<'de> Deserialize<'de>>(path: &Path) -> Option<T> {
     serde_json::from_slice(&std::fs::read(path).ok()?).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_is_well_only_when_all_of_it_is() {
+        let run = RunStatus { sync: Sync::Synced, health: Health::Healthy, ..RunStatus::default() };
+        let agent = |failures| AgentStatus {
+            poll: Some(Note { failures, ..Note::default() }),
+            ..AgentStatus::default()
+        };
+        for (enrolled, run, agent, health, well) in [
+            (true, Some(run.clone()), Some(agent(0)), Health::Healthy, true),
+            (true, Some(run.clone()), Some(agent(1)), Health::Degraded, false),
+            (true, Some(run.clone()), None, Health::Degraded, false),
+            (true, None, Some(agent(0)), Health::Progressing, false),
+            (false, None, None, Health::Missing, false),
+        ] {
+            let mut status = Status { enrolled, run, agent, ..Status::default() };
+            status.judge();
+            assert_eq!((status.health, status.is_well()), (health, well));
+        }
+    }
 }

@@ -29,6 +29,17 @@ pub fn left(deadline: Instant) -> Duration {
     deadline.saturating_duration_since(instant())
 }
 
+/// The wall clock, for ages of files.
+#[expect(clippy::disallowed_methods, reason = "this is where the clock is read")]
+pub fn system_time() -> std::time::SystemTime {
+    std::time::SystemTime::now()
+}
+
+/// Waits.
+pub fn wait(duration: Duration) {
+    std::thread::sleep(duration);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -46,14 +57,4 @@ mod tests {
         assert_eq!(left(now), Duration::ZERO);
         assert!(left(now + Duration::from_secs(60)) > Duration::from_secs(50));
     }
-}
-
-/// The wall clock, for ages of files.
-pub fn system_time() -> std::time::SystemTime {
-    std::time::SystemTime::now()
-}
-
-/// Waits.
-pub fn wait(duration: Duration) {
-    std::thread::sleep(duration);
 }

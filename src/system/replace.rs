@@ -32,6 +32,15 @@ pub fn replace(path: &Path, bytes: &[u8], mode: u32) -> std::io::Result<()> {
     written
 }
 
+/// Removes a file of abide's own.
+///
+/// # Errors
+/// The system's.
+#[expect(clippy::disallowed_methods, reason = "a file of abide's own, in a folder that only root can change")]
+pub fn remove(path: &Path) -> std::io::Result<()> {
+    std::fs::remove_file(path)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -2,9 +2,15 @@
 //!
 //! They need root and a Linux machine that can run containers, so they run only where `ABIDE_LAB_TESTS` is set;
 //! `tests/run lab` sets it.
-#![expect(clippy::expect_used, reason = "a test that cannot be set up shall end with its reason")]
+#![allow(
+    clippy::expect_used,
+    clippy::disallowed_methods,
+    reason = "a test that cannot be set up shall end with its reason; tests have programs and files of their own"
+)]
 
+mod bad_input;
 mod converge;
 mod packages;
+mod packaging;
 mod self_test;
 mod support;

@@ -2,6 +2,7 @@
 //! `package-contract packages|systemd|figures`. It changes the host it runs on.
 //!
 //! The packages come from `package-repositories`, mounted at `/repositories`; the same names for apt and dnf.
+#![allow(clippy::disallowed_methods, reason = "it changes the throw-away host that it runs on")]
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use super::lock::{await_lock, lock_holder};
 use super::{
@@ -13,6 +13,7 @@ use super::{
     dpkg, guard, reason, run_in_unit,
 };
 use crate::plan::{Conffiles, PackageAction, PackageOperation};
+use crate::system::clock;
 use crate::system::exec;
 use crate::system::observe::PackageState;
 use crate::system::systemd::{Transient, TransientOutput};
@@ -96,7 +97,7 @@ impl PackageManager for Apt {
     fn refresh_index(&self, progress: &mut dyn FnMut(&str)) -> Result<(), PackageError> {
         let argv =
             ["apt-get", "-q", "-o", "APT::Update::Error-Mode=any", "update"].map(String::from).to_vec();
-        let deadline = Instant::now() + LOCK_PATIENCE;
+        let deadline = clock::instant() + LOCK_PATIENCE;
         loop {
             await_lock(LISTS_LOCK, deadline, progress)?;
             let output =
@@ -106,7 +107,7 @@ impl PackageManager for Apt {
             }
             let reason = reason(&output.stdout, &output.stderr);
             // Somebody may have taken the lock since we looked.
-            if !reason.contains("Could not get lock") || Instant::now() >= deadline {
+            if !reason.contains("Could not get lock") || clock::instant() >= deadline {
                 return Err(PackageError::Index { reason });
             }
         }
@@ -154,7 +155,7 @@ impl PackageManager for Apt {
             return Ok(());
         }
         // What looks interrupted may be in the middle of being done by somebody else.
-        await_lock(FRONTEND_LOCK, Instant::now() + LOCK_PATIENCE, progress)?;
+        await_lock(FRONTEND_LOCK, clock::instant() + LOCK_PATIENCE, progress)?;
         if !self.interrupted()? {
             return Ok(());
         }
@@ -523,7 +524,7 @@ fn mark(actions: &[PackageAction], operation: PackageOperation) -> Result<(), Pa
         return Ok(());
     }
     let verb = if operation == PackageOperation::Hold { "hold" } else { "unhold" };
-    await_lock(FRONTEND_LOCK, Instant::now() + LOCK_PATIENCE, &mut |_| {})?;
+    await_lock(FRONTEND_LOCK, clock::instant() + LOCK_PATIENCE, &mut |_| {})?;
     let mut argv = vec!["apt-mark".to_owned(), verb.to_owned(), "--".to_owned()];
     argv.extend(names);
     judge(&run_in_unit(transient("Holds of packages by abide", argv), &mut |_| {})?)

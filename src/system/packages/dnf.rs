@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use super::lock::{await_lock, await_process};
 use super::rpmdb::{RpmDatabase, newest};
@@ -13,6 +13,7 @@ use super::{
     guard, reason, run_in_unit,
 };
 use crate::plan::{PackageAction, PackageOperation};
+use crate::system::clock;
 use crate::system::observe::PackageState;
 use crate::system::systemd::{Systemd, Transient, TransientOutput};
 
@@ -506,7 +507,7 @@ fn mark(
 }
 
 fn await_locks(progress: &mut dyn FnMut(&str)) -> Result<(), PackageError> {
-    let deadline = Instant::now() + LOCK_PATIENCE;
+    let deadline = clock::instant() + LOCK_PATIENCE;
     for path in PROCESS_LOCKS {
         await_process(path, deadline, progress)?;
     }

@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 
 use super::{LOCK_PATIENCE, PackageError};
 
+use crate::system::clock;
+
 /// How often a lock is looked at; neither dpkg nor rpm tells when it lets go.
 const LOOK: Duration = Duration::from_millis(250);
 
@@ -24,7 +26,7 @@ fn await_release(
 ) -> Result<(), PackageError> {
     let mut told = false;
     while let Some(holder) = holder() {
-        if Instant::now() >= deadline {
+        if clock::instant() >= deadline {
             return Err(PackageError::Locked { holder, minutes: LOCK_PATIENCE.as_secs() / 60 });
         }
         if !told {

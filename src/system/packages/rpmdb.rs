@@ -140,7 +140,8 @@ fn header(blob: &[u8]) -> Option<Installed> {
         Some(u32::from_be_bytes(blob.get(at..at.checked_add(4)?)?.try_into().ok()?))
     };
     let entries = usize::try_from(number(0)?).ok()?;
-    let data = blob.get(8usize.checked_add(entries.checked_mul(16)?)?..)?;
+    let length = usize::try_from(number(4)?).ok()?;
+    let data = blob.get(8usize.checked_add(entries.checked_mul(16)?)?..)?.get(..length)?;
     let mut fields: [Option<&[u8]>; 5] = [None; 5];
     for entry in 0..entries {
         let at = 8 + entry * 16;
@@ -224,7 +225,7 @@ mod tests {
     #[test]
     fn a_malformed_header_is_refused() {
         let good = blob(&STRINGS, None);
-        for length in 0..good.len() - 1 {
+        for length in 0..good.len() {
             assert_eq!(header(&good[..length]), None, "cut at {length}");
         }
         let mut huge = good;

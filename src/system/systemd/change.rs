@@ -268,16 +268,22 @@ async fn conditions(bus: &Bus, changes: &[&UnitChange], ends: &mut BTreeMap<usiz
         .collect();
     for place in places {
         let unit = &changes[place].unit;
-        let calls = ["ConditionResult", "ConditionTimestampMonotonic"]
-            .map(|property| property_call(&unit_path(unit), UNIT, property))
-            .into_iter()
-            .collect::<zbus::Result<Vec<Message>>>()?;
+        let path = unit_path(unit);
+        let calls = [
+            property_call(&path, UNIT, "ConditionResult"),
+            property_call(&path, UNIT, "ConditionTimestampMonotonic"),
+            property_call(&path, SERVICE, "Type"),
+        ]
+        .into_iter()
+        .collect::<zbus::Result<Vec<Message>>>()?;
         let answers = bus.all(&calls).await?;
-        let met = answers.first().and_then(|answer| variant::<bool>(answer));
-        // A unit that did its work and was unloaded in the meantime is loaded anew by this very question, and then its conditions
-        // were never checked.
-        let checked = answers.get(1).and_then(|answer| variant::<u64>(answer)).is_some_and(|time| time > 0);
-        if met == Some(false) && checked && state(bus, unit).await.starts_with("inactive") {
+        let met = answers.first().and_then(variant::<bool>);
+        // A unit that is unloaded in the meantime is loaded anew by this very question, and then nothing is known of its start. For a
+        // oneshot that is its normal end; anything else would still be there, had it started.
+        let unloaded = answers.get(1).and_then(variant::<u64>).is_none_or(|time| time == 0);
+        let oneshot = answers.get(2).and_then(variant::<String>).is_some_and(|kind| kind == "oneshot");
+        let over = unloaded && oneshot;
+        if met == Some(false) && !over && state(bus, unit).await.starts_with("inactive") {
             ends.insert(place, End::ConditionUnmet);
         }
     }
@@ -375,6 +381,9 @@ pub(super) fn error_name(error: &zbus::Error) -> String {
         _ => String::new(),
     }
 }
+
+/// The interface of service units.
+const SERVICE: &str = "org.freedesktop.systemd1.Service";
 
 /// The last lines that a unit left in the journal; none when it cannot be read, for this only adds to an error.
 fn journal(unit: &str) -> Vec<String> {

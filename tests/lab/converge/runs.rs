@@ -102,6 +102,12 @@ fn a_package_its_configuration_and_its_service_come_together() {
         "[package.abide-two]\nensure = \"purged\"\nchange-held = true",
     ));
     site.holds("not dpkg-query -W abide-two");
+
+    // From now on the agent watches, and heals what the package database tells it.
+    site.holds("sed -i 's/events = false/events = true/' /etc/abide/abide.toml; systemctl reload abide");
+    site.wait_status("the run after the reload", |run| run["cause"] == "period" && run["sync"] == "Synced");
+    site.holds("apt-get -y -qq remove abide-served");
+    site.host.wait_for("systemctl is-active abide-served; dpkg-query -W abide-served", PATIENCE);
 }
 
 const COMMANDS: &str = r#"

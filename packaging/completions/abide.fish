@@ -1,0 +1,216 @@
+# Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
+function __fish_abide_global_optspecs
+    string join \n o/output= config-dir= state-dir= spool-dir= run-dir= h/help V/version
+end
+
+function __fish_abide_needs_command
+    # Figure out if the current invocation already has a command.
+    set -l cmd (commandline -opc)
+    set -e cmd[1]
+    argparse -s (__fish_abide_global_optspecs) -- $cmd 2>/dev/null
+    or return
+    if set -q argv[1]
+        # Also print the command, so this can be used to figure out what it is.
+        echo $argv[1]
+        return 1
+    end
+    return 0
+end
+
+function __fish_abide_using_subcommand
+    set -l cmd (__fish_abide_needs_command)
+    test -z "$cmd"
+    and return 1
+    contains -- $cmd[1] $argv
+end
+
+complete -c abide -n "__fish_abide_needs_command" -s o -l output -d 'How to print the answer' -r -f -a "text\t'For people'
+json\t'For programs'"
+complete -c abide -n "__fish_abide_needs_command" -l config-dir -d 'Settings folder' -r -F
+complete -c abide -n "__fish_abide_needs_command" -l state-dir -d 'State folder' -r -F
+complete -c abide -n "__fish_abide_needs_command" -l spool-dir -d 'Spool folder' -r -F
+complete -c abide -n "__fish_abide_needs_command" -l run-dir -d 'Runtime folder' -r -F
+complete -c abide -n "__fish_abide_needs_command" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c abide -n "__fish_abide_needs_command" -s V -l version -d 'Print version'
+complete -c abide -n "__fish_abide_needs_command" -f -a "status" -d 'Shows revision, signer, sync, health, what differs, the last and the next poll'
+complete -c abide -n "__fish_abide_needs_command" -f -a "diff" -d 'Shows what a run would change, as unified diffs'
+complete -c abide -n "__fish_abide_needs_command" -f -a "sync" -d 'Fetches, proves, plans and applies, now'
+complete -c abide -n "__fish_abide_needs_command" -f -a "tree" -d 'Shows the roles of this host, their resources, and which of them are not as declared'
+complete -c abide -n "__fish_abide_needs_command" -f -a "enroll" -d 'Writes the root of trust, proves it against the remote, shows what the first run would change, and starts the agent'
+complete -c abide -n "__fish_abide_needs_command" -f -a "fetch" -d 'Polls the remotes once; run by abide-fetch.service, as its user'
+complete -c abide -n "__fish_abide_needs_command" -f -a "agent" -d 'Runs the service that polls, checks and heals; started by abide.service'
+complete -c abide -n "__fish_abide_needs_command" -f -a "history" -d 'Lists runs, newest first, or shows one run with everything it did'
+complete -c abide -n "__fish_abide_needs_command" -f -a "events" -d 'Lists what happened, oldest first; with `--follow` goes on until it is interrupted'
+complete -c abide -n "__fish_abide_needs_command" -f -a "trace" -d 'Names the commit, the signer, the file and line that declared a thing, when it was applied, and what it replaced'
+complete -c abide -n "__fish_abide_needs_command" -f -a "suspend" -d 'Pauses applying; fetching and verifying go on'
+complete -c abide -n "__fish_abide_needs_command" -f -a "resume" -d 'Ends a pause'
+complete -c abide -n "__fish_abide_needs_command" -f -a "check" -d 'Check a fleet\'s repository for every host it knows, without root and without a host'
+complete -c abide -n "__fish_abide_needs_command" -f -a "build" -d 'Render what a host would get, without root and without the host'
+complete -c abide -n "__fish_abide_needs_command" -f -a "facts" -d 'Print the facts of this host as JSON'
+complete -c abide -n "__fish_abide_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c abide -n "__fish_abide_using_subcommand status" -s o -l output -d 'How to print the answer' -r -f -a "text\t'For people'
+json\t'For programs'"
+complete -c abide -n "__fish_abide_using_subcommand status" -l config-dir -d 'Settings folder' -r -F
+complete -c abide -n "__fish_abide_using_subcommand status" -l state-dir -d 'State folder' -r -F
+complete -c abide -n "__fish_abide_using_subcommand status" -l spool-dir -d 'Spool folder' -r -F
+complete -c abide -n "__fish_abide_using_subcommand status" -l run-dir -d 'Runtime folder' -r -F
+complete -c abide -n "__fish_abide_using_subcommand status" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c abide -n "__fish_abide_using_subcommand status" -s V -l version -d 'Print version'
+complete -c abide -n "__fish_abide_using_subcommand diff" -s o -l output -d 'How to print the answer' -r -f -a "text\t'For people'
+json\t'For programs'"
+complete -c abide -n "__fish_abide_using_subcommand diff" -l config-dir -d 'Settings folder' -r -F
+complete -c abide -n "__fish_abide_using_subcommand diff" -l state-dir -d 'State folder' -r -F
+complete -c abide -n "__fish_abide_using_subcommand diff" -l spool-dir -d 'Spool folder' -r -F
+complete -c abide -n "__fish_abide_using_subcommand diff" -l run-dir -d 'Runtime folder' -r -F
+complete -c abide -n "__fish_abide_using_subcommand diff" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c abide -n "__fish_abide_using_subcommand diff" -s V -l version -d 'Print version'
+complete -c abide -n "__fish_abide_using_subcommand sync" -l only -d 'Only these resources, as `kind:name`' -r
+complete -c abide -n "__fish_abide_using_subcommand sync" -l cause -d 'Why the run is made; set by the agent' -r
+complete -c abide -n "__fish_abide_using_subcommand sync" -s o -l output -d 'How to print the answer' -r -f -a "text\t'For people'
+json\t'For programs'"
+complete -c abide -n "__fish_abide_using_subcommand sync" -l config-dir -d 'Settings folder' -r -F
+complete -c abide -n "__fish_abide_using_subcommand sync" -l state-dir -d 'State folder' -r -F
+complete -c abide -n "__fish_abide_using_subcommand sync" -l spool-dir -d 'Spool folder' -r -F
+complete -c abide -n "__fish_abide_using_subcommand sync" -l run-dir -d 'Runtime folder' -r -F
+complete -c abide -n "__fish_abide_using_subcommand sync" -l dry-run -d 'Show what would change, and change nothing'
+complete -c abide -n "__fish_abide_using_subcommand sync" -l wait -d 'Let the agent do it, and wait for the result'
+complete -c abide -n "__fish_abide_using_subcommand sync" -l no-fetch -d 'Do not poll first'
+complete -c abide -n "__fish_abide_using_subcommand sync" -l prune -d 'Remove what left the branch, even if it is more than the settings allow in one run'
+complete -c abide -n "__fish_abide_using_subcommand sync" -l rehash -d 'Read every file\'s content again, instead of trusting fingerprints'
+complete -c abide -n "__fish_abide_using_subcommand sync" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c abide -n "__fish_abide_using_subcommand sync" -s V -l version -d 'Print version'
+complete -c abide -n "__fish_abide_using_subcommand tree" -s o -l output -d 'How to print the answer' -r -f -a "text\t'For people'
+json\t'For programs'"
+complete -c abide -n "__fish_abide_using_subcommand tree" -l config-dir -d 'Settings folder' -r -F
+complete -c abide -n "__fish_abide_using_subcommand tree" -l state-dir -d 'State folder' -r -F
+complete -c abide -n "__fish_abide_using_subcommand tree" -l spool-dir -d 'Spool folder' -r -F
+complete -c abide -n "__fish_abide_using_subcommand tree" -l run-dir -d 'Runtime folder' -r -F
+complete -c abide -n "__fish_abide_using_subcommand tree" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c abide -n "__fish_abide_using_subcommand tree" -s V -l version -d 'Print version'
+complete -c abide -n "__fish_abide_using_subcommand enroll" -l introduction -d 'The whole id of the commit that trust starts from' -r
+complete -c abide -n "__fish_abide_using_subcommand enroll" -l key -d 'The key that signed it: its fingerprint, or the public key' -r
+complete -c abide -n "__fish_abide_using_subcommand enroll" -l ref -d 'The ref to follow' -r
+complete -c abide -n "__fish_abide_using_subcommand enroll" -l fleet -d 'The fleet\'s identity, from trust.toml in the repository' -r
+complete -c abide -n "__fish_abide_using_subcommand enroll" -s o -l output -d 'How to print the answer' -r -f -a "text\t'For people'
+json\t'For programs'"
+complete -c abide -n "__fish_abide_using_subcommand enroll" -l config-dir -d 'Settings folder' -r -F
+complete -c abide -n "__fish_abide_using_subcommand enroll" -l state-dir -d 'State folder' -r -F
+complete -c abide -n "__fish_abide_using_subcommand enroll" -l spool-dir -d 'Spool folder' -r -F
+complete -c abide -n "__fish_abide_using_subcommand enroll" -l run-dir -d 'Runtime folder' -r -F
+complete -c abide -n "__fish_abide_using_subcommand enroll" -l yes -d 'Do not ask'
+complete -c abide -n "__fish_abide_using_subcommand enroll" -l print -d 'Print the two files for an image, and change nothing; needs --fleet'
+complete -c abide -n "__fish_abide_using_subcommand enroll" -l check -d 'Say what is wrong with a host that is enrolled'
+complete -c abide -n "__fish_abide_using_subcommand enroll" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c abide -n "__fish_abide_using_subcommand enroll" -s V -l version -d 'Print version'
+complete -c abide -n "__fish_abide_using_subcommand fetch" -s o -l output -d 'How to print the answer' -r -f -a "text\t'For people'
+json\t'For programs'"
+complete -c abide -n "__fish_abide_using_subcommand fetch" -l config-dir -d 'Settings folder' -r -F
+complete -c abide -n "__fish_abide_using_subcommand fetch" -l state-dir -d 'State folder' -r -F
+complete -c abide -n "__fish_abide_using_subcommand fetch" -l spool-dir -d 'Spool folder' -r -F
+complete -c abide -n "__fish_abide_using_subcommand fetch" -l run-dir -d 'Runtime folder' -r -F
+complete -c abide -n "__fish_abide_using_subcommand fetch" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c abide -n "__fish_abide_using_subcommand fetch" -s V -l version -d 'Print version'
+complete -c abide -n "__fish_abide_using_subcommand agent" -s o -l output -d 'How to print the answer' -r -f -a "text\t'For people'
+json\t'For programs'"
+complete -c abide -n "__fish_abide_using_subcommand agent" -l config-dir -d 'Settings folder' -r -F
+complete -c abide -n "__fish_abide_using_subcommand agent" -l state-dir -d 'State folder' -r -F
+complete -c abide -n "__fish_abide_using_subcommand agent" -l spool-dir -d 'Spool folder' -r -F
+complete -c abide -n "__fish_abide_using_subcommand agent" -l run-dir -d 'Runtime folder' -r -F
+complete -c abide -n "__fish_abide_using_subcommand agent" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c abide -n "__fish_abide_using_subcommand agent" -s V -l version -d 'Print version'
+complete -c abide -n "__fish_abide_using_subcommand history" -s n -l limit -d 'How many runs to list' -r
+complete -c abide -n "__fish_abide_using_subcommand history" -s o -l output -d 'How to print the answer' -r -f -a "text\t'For people'
+json\t'For programs'"
+complete -c abide -n "__fish_abide_using_subcommand history" -l config-dir -d 'Settings folder' -r -F
+complete -c abide -n "__fish_abide_using_subcommand history" -l state-dir -d 'State folder' -r -F
+complete -c abide -n "__fish_abide_using_subcommand history" -l spool-dir -d 'Spool folder' -r -F
+complete -c abide -n "__fish_abide_using_subcommand history" -l run-dir -d 'Runtime folder' -r -F
+complete -c abide -n "__fish_abide_using_subcommand history" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c abide -n "__fish_abide_using_subcommand history" -s V -l version -d 'Print version'
+complete -c abide -n "__fish_abide_using_subcommand events" -s n -l limit -d 'How many events to list' -r
+complete -c abide -n "__fish_abide_using_subcommand events" -s o -l output -d 'How to print the answer' -r -f -a "text\t'For people'
+json\t'For programs'"
+complete -c abide -n "__fish_abide_using_subcommand events" -l config-dir -d 'Settings folder' -r -F
+complete -c abide -n "__fish_abide_using_subcommand events" -l state-dir -d 'State folder' -r -F
+complete -c abide -n "__fish_abide_using_subcommand events" -l spool-dir -d 'Spool folder' -r -F
+complete -c abide -n "__fish_abide_using_subcommand events" -l run-dir -d 'Runtime folder' -r -F
+complete -c abide -n "__fish_abide_using_subcommand events" -s f -l follow -d 'Wait for more'
+complete -c abide -n "__fish_abide_using_subcommand events" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c abide -n "__fish_abide_using_subcommand events" -s V -l version -d 'Print version'
+complete -c abide -n "__fish_abide_using_subcommand trace" -s o -l output -d 'How to print the answer' -r -f -a "text\t'For people'
+json\t'For programs'"
+complete -c abide -n "__fish_abide_using_subcommand trace" -l config-dir -d 'Settings folder' -r -F
+complete -c abide -n "__fish_abide_using_subcommand trace" -l state-dir -d 'State folder' -r -F
+complete -c abide -n "__fish_abide_using_subcommand trace" -l spool-dir -d 'Spool folder' -r -F
+complete -c abide -n "__fish_abide_using_subcommand trace" -l run-dir -d 'Runtime folder' -r -F
+complete -c abide -n "__fish_abide_using_subcommand trace" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c abide -n "__fish_abide_using_subcommand trace" -s V -l version -d 'Print version'
+complete -c abide -n "__fish_abide_using_subcommand suspend" -s r -l reason -d 'Why; shown in the status and the journal' -r
+complete -c abide -n "__fish_abide_using_subcommand suspend" -l for -d 'Ends by itself after this time, such as `30m`, `2h`, `1d`' -r
+complete -c abide -n "__fish_abide_using_subcommand suspend" -s o -l output -d 'How to print the answer' -r -f -a "text\t'For people'
+json\t'For programs'"
+complete -c abide -n "__fish_abide_using_subcommand suspend" -l config-dir -d 'Settings folder' -r -F
+complete -c abide -n "__fish_abide_using_subcommand suspend" -l state-dir -d 'State folder' -r -F
+complete -c abide -n "__fish_abide_using_subcommand suspend" -l spool-dir -d 'Spool folder' -r -F
+complete -c abide -n "__fish_abide_using_subcommand suspend" -l run-dir -d 'Runtime folder' -r -F
+complete -c abide -n "__fish_abide_using_subcommand suspend" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c abide -n "__fish_abide_using_subcommand suspend" -s V -l version -d 'Print version'
+complete -c abide -n "__fish_abide_using_subcommand resume" -s o -l output -d 'How to print the answer' -r -f -a "text\t'For people'
+json\t'For programs'"
+complete -c abide -n "__fish_abide_using_subcommand resume" -l config-dir -d 'Settings folder' -r -F
+complete -c abide -n "__fish_abide_using_subcommand resume" -l state-dir -d 'State folder' -r -F
+complete -c abide -n "__fish_abide_using_subcommand resume" -l spool-dir -d 'Spool folder' -r -F
+complete -c abide -n "__fish_abide_using_subcommand resume" -l run-dir -d 'Runtime folder' -r -F
+complete -c abide -n "__fish_abide_using_subcommand resume" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c abide -n "__fish_abide_using_subcommand resume" -s V -l version -d 'Print version'
+complete -c abide -n "__fish_abide_using_subcommand check" -l facts -d 'Facts to use for every host, as `abide facts` printed them' -r -F
+complete -c abide -n "__fish_abide_using_subcommand check" -l family -d 'Families of example hosts' -r -f -a "debian\t'Debian 12'
+rhel\t'Rocky Linux 9'"
+complete -c abide -n "__fish_abide_using_subcommand check" -s o -l output -d 'How to print the answer' -r -f -a "text\t'For people'
+json\t'For programs'"
+complete -c abide -n "__fish_abide_using_subcommand check" -l config-dir -d 'Settings folder' -r -F
+complete -c abide -n "__fish_abide_using_subcommand check" -l state-dir -d 'State folder' -r -F
+complete -c abide -n "__fish_abide_using_subcommand check" -l spool-dir -d 'Spool folder' -r -F
+complete -c abide -n "__fish_abide_using_subcommand check" -l run-dir -d 'Runtime folder' -r -F
+complete -c abide -n "__fish_abide_using_subcommand check" -l strict -d 'Fail on warnings too'
+complete -c abide -n "__fish_abide_using_subcommand check" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c abide -n "__fish_abide_using_subcommand check" -s V -l version -d 'Print version'
+complete -c abide -n "__fish_abide_using_subcommand build" -l host -d 'Name of the host' -r
+complete -c abide -n "__fish_abide_using_subcommand build" -l label -d 'Labels from the host\'s own settings' -r
+complete -c abide -n "__fish_abide_using_subcommand build" -l facts -d 'Facts as `abide facts` printed them on the host' -r -F
+complete -c abide -n "__fish_abide_using_subcommand build" -l family -d 'Family of the example host when there are no recorded facts' -r -f -a "debian\t'Debian 12'
+rhel\t'Rocky Linux 9'"
+complete -c abide -n "__fish_abide_using_subcommand build" -l show -d 'Print the content of one resource\'s files' -r
+complete -c abide -n "__fish_abide_using_subcommand build" -s o -l output -d 'How to print the answer' -r -f -a "text\t'For people'
+json\t'For programs'"
+complete -c abide -n "__fish_abide_using_subcommand build" -l config-dir -d 'Settings folder' -r -F
+complete -c abide -n "__fish_abide_using_subcommand build" -l state-dir -d 'State folder' -r -F
+complete -c abide -n "__fish_abide_using_subcommand build" -l spool-dir -d 'Spool folder' -r -F
+complete -c abide -n "__fish_abide_using_subcommand build" -l run-dir -d 'Runtime folder' -r -F
+complete -c abide -n "__fish_abide_using_subcommand build" -l explain -d 'Tell which assignments match, where roles come from, and where each variable was set'
+complete -c abide -n "__fish_abide_using_subcommand build" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c abide -n "__fish_abide_using_subcommand build" -s V -l version -d 'Print version'
+complete -c abide -n "__fish_abide_using_subcommand facts" -s o -l output -d 'How to print the answer' -r -f -a "text\t'For people'
+json\t'For programs'"
+complete -c abide -n "__fish_abide_using_subcommand facts" -l config-dir -d 'Settings folder' -r -F
+complete -c abide -n "__fish_abide_using_subcommand facts" -l state-dir -d 'State folder' -r -F
+complete -c abide -n "__fish_abide_using_subcommand facts" -l spool-dir -d 'Spool folder' -r -F
+complete -c abide -n "__fish_abide_using_subcommand facts" -l run-dir -d 'Runtime folder' -r -F
+complete -c abide -n "__fish_abide_using_subcommand facts" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c abide -n "__fish_abide_using_subcommand facts" -s V -l version -d 'Print version'
+complete -c abide -n "__fish_abide_using_subcommand help; and not __fish_seen_subcommand_from status diff sync tree enroll fetch agent history events trace suspend resume check build facts help" -f -a "status" -d 'Shows revision, signer, sync, health, what differs, the last and the next poll'
+complete -c abide -n "__fish_abide_using_subcommand help; and not __fish_seen_subcommand_from status diff sync tree enroll fetch agent history events trace suspend resume check build facts help" -f -a "diff" -d 'Shows what a run would change, as unified diffs'
+complete -c abide -n "__fish_abide_using_subcommand help; and not __fish_seen_subcommand_from status diff sync tree enroll fetch agent history events trace suspend resume check build facts help" -f -a "sync" -d 'Fetches, proves, plans and applies, now'
+complete -c abide -n "__fish_abide_using_subcommand help; and not __fish_seen_subcommand_from status diff sync tree enroll fetch agent history events trace suspend resume check build facts help" -f -a "tree" -d 'Shows the roles of this host, their resources, and which of them are not as declared'
+complete -c abide -n "__fish_abide_using_subcommand help; and not __fish_seen_subcommand_from status diff sync tree enroll fetch agent history events trace suspend resume check build facts help" -f -a "enroll" -d 'Writes the root of trust, proves it against the remote, shows what the first run would change, and starts the agent'
+complete -c abide -n "__fish_abide_using_subcommand help; and not __fish_seen_subcommand_from status diff sync tree enroll fetch agent history events trace suspend resume check build facts help" -f -a "fetch" -d 'Polls the remotes once; run by abide-fetch.service, as its user'
+complete -c abide -n "__fish_abide_using_subcommand help; and not __fish_seen_subcommand_from status diff sync tree enroll fetch agent history events trace suspend resume check build facts help" -f -a "agent" -d 'Runs the service that polls, checks and heals; started by abide.service'
+complete -c abide -n "__fish_abide_using_subcommand help; and not __fish_seen_subcommand_from status diff sync tree enroll fetch agent history events trace suspend resume check build facts help" -f -a "history" -d 'Lists runs, newest first, or shows one run with everything it did'
+complete -c abide -n "__fish_abide_using_subcommand help; and not __fish_seen_subcommand_from status diff sync tree enroll fetch agent history events trace suspend resume check build facts help" -f -a "events" -d 'Lists what happened, oldest first; with `--follow` goes on until it is interrupted'
+complete -c abide -n "__fish_abide_using_subcommand help; and not __fish_seen_subcommand_from status diff sync tree enroll fetch agent history events trace suspend resume check build facts help" -f -a "trace" -d 'Names the commit, the signer, the file and line that declared a thing, when it was applied, and what it replaced'
+complete -c abide -n "__fish_abide_using_subcommand help; and not __fish_seen_subcommand_from status diff sync tree enroll fetch agent history events trace suspend resume check build facts help" -f -a "suspend" -d 'Pauses applying; fetching and verifying go on'
+complete -c abide -n "__fish_abide_using_subcommand help; and not __fish_seen_subcommand_from status diff sync tree enroll fetch agent history events trace suspend resume check build facts help" -f -a "resume" -d 'Ends a pause'
+complete -c abide -n "__fish_abide_using_subcommand help; and not __fish_seen_subcommand_from status diff sync tree enroll fetch agent history events trace suspend resume check build facts help" -f -a "check" -d 'Check a fleet\'s repository for every host it knows, without root and without a host'
+complete -c abide -n "__fish_abide_using_subcommand help; and not __fish_seen_subcommand_from status diff sync tree enroll fetch agent history events trace suspend resume check build facts help" -f -a "build" -d 'Render what a host would get, without root and without the host'
+complete -c abide -n "__fish_abide_using_subcommand help; and not __fish_seen_subcommand_from status diff sync tree enroll fetch agent history events trace suspend resume check build facts help" -f -a "facts" -d 'Print the facts of this host as JSON'
+complete -c abide -n "__fish_abide_using_subcommand help; and not __fish_seen_subcommand_from status diff sync tree enroll fetch agent history events trace suspend resume check build facts help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
