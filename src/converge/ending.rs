@@ -63,7 +63,7 @@ impl Run<'_> {
                 }
                 Some((StepOutcome::Reported, _)) | None => {
                     status.counts.left += 1;
-                    plan.steps[position].change.summary.clone()
+                    format!("to do: {}", plan.steps[position].change.summary)
                 }
             };
             status.differing.insert(step.resource.to_string(), note);
