@@ -25,7 +25,7 @@ pub struct Arguments {
     /// Only these resources, as `kind:name`.
     #[arg(long, value_name = "KIND:NAME", value_parser = parse_id)]
     only: Vec<ResourceId>,
-    /// Show what would change, and change nothing.
+    /// Poll, and show what would change; change nothing.
     #[arg(long)]
     dry_run: bool,
     /// Let the agent do it, and wait for the result.
@@ -72,7 +72,7 @@ pub fn run(global: &Global, arguments: &Arguments) -> Answer {
     if arguments.wait {
         return wait(global, &site);
     }
-    let polled = !by_hand || arguments.no_fetch || arguments.dry_run || fetch(&site);
+    let polled = !by_hand || arguments.no_fetch || fetch(&site);
     let request = Request {
         cause: arguments.cause,
         only: arguments.only.iter().cloned().collect::<BTreeSet<_>>(),
