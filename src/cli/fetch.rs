@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::{Answer, DIFFERS, Global, OK};
+use super::{Answer, DIFFERS, FAILED, Global, OK};
 use crate::config::{self, ConfigError};
 use crate::error::escaped;
 use crate::source::{self, Note};
@@ -12,7 +12,7 @@ use crate::trust::RootOfTrust;
 /// Polls the remotes once; run by abide-fetch.service, as its user.
 #[derive(Args)]
 #[command(
-    after_help = "Exit code: 0 a remote answered as it should, 1 none did.\n\nExample:\n  systemctl start abide-fetch.service\n  journalctl -u abide-fetch"
+    after_help = "Exit code: 0 a remote answered as it should, 1 none did, 2 the spool does not work.\n\nExample:\n  systemctl start abide-fetch.service\n  journalctl -u abide-fetch"
 )]
 pub struct Arguments {}
 
@@ -34,7 +34,13 @@ pub fn run(global: &Global, _arguments: &Arguments) -> Answer {
     if !(uneventful && std::env::var_os("JOURNAL_STREAM").is_some()) {
         global.print(&note, || describe(&note));
     }
-    Ok(if note.failures > 0 { DIFFERS } else { OK })
+    // A note that could not be left behind leaves the one before, which would be taken for this poll's.
+    let left = source::read_note(&paths.spool).ok().flatten();
+    Ok(match (left.as_ref() == Some(&note), note.failures) {
+        (false, _) => FAILED,
+        (true, 0) => OK,
+        (true, _) => DIFFERS,
+    })
 }
 
 /// The note for people.
