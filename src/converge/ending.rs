@@ -34,7 +34,9 @@ impl Run<'_> {
             self.fingerprints.save(&self.site.paths.fingerprints())?;
         }
         self.close()?;
-        Ok(Report { status: self.recorder.status, plan, diff, outcome })
+        let Run { state, recorder, .. } = self;
+        state.leave();
+        Ok(Report { status: recorder.status, plan, diff, outcome })
     }
 
     fn describe(&mut self, target: &Target, plan: &Plan, outcome: &Outcome) {

@@ -90,7 +90,10 @@ fn attempt(site: &Site, request: &Request, progress: &mut dyn FnMut(&str)) -> Re
     let Some(target) = target else { return run.end_without_revision() };
     let (target, plan) = run.plan(target)?;
     let outcome = run.apply(&target, &plan, progress)?;
-    run.end(&target, plan, outcome)
+    let report = run.end(&target, plan, outcome);
+    // The process ends soon, and thousands of small pieces need not be given back one by one before it does.
+    std::mem::forget(target);
+    report
 }
 
 /// A run under way.

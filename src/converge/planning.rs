@@ -72,6 +72,8 @@ impl Run<'_> {
             Err(problem) => withdraw_packages(&mut plan, &in_words(problem.clone()), &problem.remedy),
         }
         self.simulate(&mut plan);
+        // As with the target: the end of the process gives it back at once.
+        std::mem::forget(observed);
         Ok(plan)
     }
 

@@ -9,8 +9,9 @@ use std::path::{Path, PathBuf};
 /// Everything that a desired state needs to know, collected from all resources before the host is asked.
 #[derive(Debug, Default)]
 pub struct Needs {
-    /// Paths to look at, and what of them.
-    pub paths: BTreeMap<PathBuf, PathNeed>,
+    /// Paths to look at, and what of them. A `HashMap`, since comparing paths goes through their components, which costs more than
+    /// looking at them does; whoever needs an order makes one.
+    pub paths: HashMap<PathBuf, PathNeed>,
     /// Packages by name.
     pub packages: BTreeSet<String>,
     /// Of those packages, the ones whose versions on offer matter even when the installed one would do (`latest`). The package
