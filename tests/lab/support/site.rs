@@ -153,8 +153,13 @@ impl Site {
     /// Proves that another run finds nothing to do, and writes nothing.
     #[track_caller]
     pub fn settled(&self) {
-        // What is written to the log beside it reaches the database when the last reader closes it.
-        let stat = || self.host.sh("stat -c '%.9Y %s' /var/lib/abide/state.sqlite").success();
+        // Writes go to the log beside it first; a run that only reads may make that, empty.
+        let stat = || {
+            let files = "/var/lib/abide/state.sqlite /var/lib/abide/state.sqlite-wal";
+            self.host
+                .sh(&format!("find {files} -size +0 -printf '%p %T@ %s\\n' 2>/dev/null || true"))
+                .success()
+        };
         let before = stat();
         let output = self.sync();
         let status = self.status();
