@@ -46,6 +46,9 @@ _abide() {
             abide,history)
                 cmd="abide__subcmd__history"
                 ;;
+            abide,init)
+                cmd="abide__subcmd__init"
+                ;;
             abide,resume)
                 cmd="abide__subcmd__resume"
                 ;;
@@ -63,6 +66,9 @@ _abide() {
                 ;;
             abide,tree)
                 cmd="abide__subcmd__tree"
+                ;;
+            abide,verify)
+                cmd="abide__subcmd__verify"
                 ;;
             abide__subcmd__help,agent)
                 cmd="abide__subcmd__help__subcmd__agent"
@@ -94,6 +100,9 @@ _abide() {
             abide__subcmd__help,history)
                 cmd="abide__subcmd__help__subcmd__history"
                 ;;
+            abide__subcmd__help,init)
+                cmd="abide__subcmd__help__subcmd__init"
+                ;;
             abide__subcmd__help,resume)
                 cmd="abide__subcmd__help__subcmd__resume"
                 ;;
@@ -112,6 +121,9 @@ _abide() {
             abide__subcmd__help,tree)
                 cmd="abide__subcmd__help__subcmd__tree"
                 ;;
+            abide__subcmd__help,verify)
+                cmd="abide__subcmd__help__subcmd__verify"
+                ;;
             *)
                 ;;
         esac
@@ -119,7 +131,7 @@ _abide() {
 
     case "${cmd}" in
         abide)
-            opts="-o -h -V --output --config-dir --state-dir --spool-dir --run-dir --help --version status diff sync tree enroll fetch agent history events trace suspend resume check build facts help"
+            opts="-o -h -V --output --config-dir --state-dir --spool-dir --run-dir --help --version status diff sync history events trace tree verify suspend resume check build facts init enroll agent fetch help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -513,7 +525,7 @@ _abide() {
             return 0
             ;;
         abide__subcmd__help)
-            opts="status diff sync tree enroll fetch agent history events trace suspend resume check build facts help"
+            opts="status diff sync history events trace tree verify suspend resume check build facts init enroll agent fetch help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -666,6 +678,20 @@ _abide() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        abide__subcmd__help__subcmd__init)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         abide__subcmd__help__subcmd__resume)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
@@ -750,6 +776,20 @@ _abide() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        abide__subcmd__help__subcmd__verify)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         abide__subcmd__history)
             opts="-n -o -h -V --limit --output --config-dir --state-dir --spool-dir --run-dir --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
@@ -762,6 +802,56 @@ _abide() {
                     return 0
                     ;;
                 -n)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --output)
+                    COMPREPLY=($(compgen -W "text json" -- "${cur}"))
+                    return 0
+                    ;;
+                -o)
+                    COMPREPLY=($(compgen -W "text json" -- "${cur}"))
+                    return 0
+                    ;;
+                --config-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --state-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --spool-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --run-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        abide__subcmd__init)
+            opts="-o -h -V --new-key --principal --name --output --config-dir --state-dir --spool-dir --run-dir --help --version"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --new-key)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --principal)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --name)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1013,6 +1103,60 @@ _abide() {
                 return 0
             fi
             case "${prev}" in
+                --output)
+                    COMPREPLY=($(compgen -W "text json" -- "${cur}"))
+                    return 0
+                    ;;
+                -o)
+                    COMPREPLY=($(compgen -W "text json" -- "${cur}"))
+                    return 0
+                    ;;
+                --config-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --state-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --spool-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --run-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        abide__subcmd__verify)
+            opts="-o -h -V --repo --root --introduction --key --output --config-dir --state-dir --spool-dir --run-dir --help --version"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --repo)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --root)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --introduction)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --key)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --output)
                     COMPREPLY=($(compgen -W "text json" -- "${cur}"))
                     return 0

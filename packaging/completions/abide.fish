@@ -35,18 +35,20 @@ complete -c abide -n "__fish_abide_needs_command" -s V -l version -d 'Print vers
 complete -c abide -n "__fish_abide_needs_command" -f -a "status" -d 'Shows revision, signer, sync, health, what differs, the last and the next poll'
 complete -c abide -n "__fish_abide_needs_command" -f -a "diff" -d 'Shows what a run would change, as unified diffs'
 complete -c abide -n "__fish_abide_needs_command" -f -a "sync" -d 'Fetches, proves, plans and applies, now'
-complete -c abide -n "__fish_abide_needs_command" -f -a "tree" -d 'Shows the roles of this host, their resources, and which of them are not as declared'
-complete -c abide -n "__fish_abide_needs_command" -f -a "enroll" -d 'Writes the root of trust, proves it against the remote, shows what the first run would change, and starts the agent'
-complete -c abide -n "__fish_abide_needs_command" -f -a "fetch" -d 'Polls the remotes once; run by abide-fetch.service, as its user'
-complete -c abide -n "__fish_abide_needs_command" -f -a "agent" -d 'Runs the service that polls, checks and heals; started by abide.service'
 complete -c abide -n "__fish_abide_needs_command" -f -a "history" -d 'Lists runs, newest first, or shows one run with everything it did'
 complete -c abide -n "__fish_abide_needs_command" -f -a "events" -d 'Lists what happened, oldest first; with `--follow` goes on until it is interrupted'
 complete -c abide -n "__fish_abide_needs_command" -f -a "trace" -d 'Names the commit, the signer, the file and line that declared a thing, when it was applied, and what it replaced'
+complete -c abide -n "__fish_abide_needs_command" -f -a "tree" -d 'Shows the roles of this host, their resources, and which of them are not as declared'
+complete -c abide -n "__fish_abide_needs_command" -f -a "verify" -d 'Explains why a revision is or is not accepted: which rule, which principals, which scopes'
 complete -c abide -n "__fish_abide_needs_command" -f -a "suspend" -d 'Pauses applying; fetching and verifying go on'
 complete -c abide -n "__fish_abide_needs_command" -f -a "resume" -d 'Ends a pause'
 complete -c abide -n "__fish_abide_needs_command" -f -a "check" -d 'Check a fleet\'s repository for every host it knows, without root and without a host'
 complete -c abide -n "__fish_abide_needs_command" -f -a "build" -d 'Render what a host would get, without root and without the host'
 complete -c abide -n "__fish_abide_needs_command" -f -a "facts" -d 'Print the facts of this host as JSON'
+complete -c abide -n "__fish_abide_needs_command" -f -a "init" -d 'Starts a fleet: makes a repository with a first role, a policy that trusts your key, and a signed introduction'
+complete -c abide -n "__fish_abide_needs_command" -f -a "enroll" -d 'Writes the root of trust, proves it against the remote, shows what the first run would change, and starts the agent'
+complete -c abide -n "__fish_abide_needs_command" -f -a "agent" -d 'Runs the service that polls, checks and heals; started by abide.service'
+complete -c abide -n "__fish_abide_needs_command" -f -a "fetch" -d 'Polls the remotes once; run by abide-fetch.service, as its user'
 complete -c abide -n "__fish_abide_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c abide -n "__fish_abide_using_subcommand status" -s o -l output -d 'How to print the answer' -r -f -a "text\t'For people'
 json\t'For programs'"
@@ -79,45 +81,6 @@ complete -c abide -n "__fish_abide_using_subcommand sync" -l prune -d 'Remove wh
 complete -c abide -n "__fish_abide_using_subcommand sync" -l rehash -d 'Read every file\'s content again, instead of trusting fingerprints'
 complete -c abide -n "__fish_abide_using_subcommand sync" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c abide -n "__fish_abide_using_subcommand sync" -s V -l version -d 'Print version'
-complete -c abide -n "__fish_abide_using_subcommand tree" -s o -l output -d 'How to print the answer' -r -f -a "text\t'For people'
-json\t'For programs'"
-complete -c abide -n "__fish_abide_using_subcommand tree" -l config-dir -d 'Settings folder' -r -F
-complete -c abide -n "__fish_abide_using_subcommand tree" -l state-dir -d 'State folder' -r -F
-complete -c abide -n "__fish_abide_using_subcommand tree" -l spool-dir -d 'Spool folder' -r -F
-complete -c abide -n "__fish_abide_using_subcommand tree" -l run-dir -d 'Runtime folder' -r -F
-complete -c abide -n "__fish_abide_using_subcommand tree" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c abide -n "__fish_abide_using_subcommand tree" -s V -l version -d 'Print version'
-complete -c abide -n "__fish_abide_using_subcommand enroll" -l introduction -d 'The whole id of the commit that trust starts from' -r
-complete -c abide -n "__fish_abide_using_subcommand enroll" -l key -d 'The key that signed it: its fingerprint, or the public key' -r
-complete -c abide -n "__fish_abide_using_subcommand enroll" -l ref -d 'The ref to follow' -r
-complete -c abide -n "__fish_abide_using_subcommand enroll" -l fleet -d 'The fleet\'s identity, from trust.toml in the repository' -r
-complete -c abide -n "__fish_abide_using_subcommand enroll" -s o -l output -d 'How to print the answer' -r -f -a "text\t'For people'
-json\t'For programs'"
-complete -c abide -n "__fish_abide_using_subcommand enroll" -l config-dir -d 'Settings folder' -r -F
-complete -c abide -n "__fish_abide_using_subcommand enroll" -l state-dir -d 'State folder' -r -F
-complete -c abide -n "__fish_abide_using_subcommand enroll" -l spool-dir -d 'Spool folder' -r -F
-complete -c abide -n "__fish_abide_using_subcommand enroll" -l run-dir -d 'Runtime folder' -r -F
-complete -c abide -n "__fish_abide_using_subcommand enroll" -l yes -d 'Do not ask'
-complete -c abide -n "__fish_abide_using_subcommand enroll" -l print -d 'Print the two files for an image, and change nothing; needs --fleet'
-complete -c abide -n "__fish_abide_using_subcommand enroll" -l check -d 'Say what is wrong with a host that is enrolled'
-complete -c abide -n "__fish_abide_using_subcommand enroll" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c abide -n "__fish_abide_using_subcommand enroll" -s V -l version -d 'Print version'
-complete -c abide -n "__fish_abide_using_subcommand fetch" -s o -l output -d 'How to print the answer' -r -f -a "text\t'For people'
-json\t'For programs'"
-complete -c abide -n "__fish_abide_using_subcommand fetch" -l config-dir -d 'Settings folder' -r -F
-complete -c abide -n "__fish_abide_using_subcommand fetch" -l state-dir -d 'State folder' -r -F
-complete -c abide -n "__fish_abide_using_subcommand fetch" -l spool-dir -d 'Spool folder' -r -F
-complete -c abide -n "__fish_abide_using_subcommand fetch" -l run-dir -d 'Runtime folder' -r -F
-complete -c abide -n "__fish_abide_using_subcommand fetch" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c abide -n "__fish_abide_using_subcommand fetch" -s V -l version -d 'Print version'
-complete -c abide -n "__fish_abide_using_subcommand agent" -s o -l output -d 'How to print the answer' -r -f -a "text\t'For people'
-json\t'For programs'"
-complete -c abide -n "__fish_abide_using_subcommand agent" -l config-dir -d 'Settings folder' -r -F
-complete -c abide -n "__fish_abide_using_subcommand agent" -l state-dir -d 'State folder' -r -F
-complete -c abide -n "__fish_abide_using_subcommand agent" -l spool-dir -d 'Spool folder' -r -F
-complete -c abide -n "__fish_abide_using_subcommand agent" -l run-dir -d 'Runtime folder' -r -F
-complete -c abide -n "__fish_abide_using_subcommand agent" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c abide -n "__fish_abide_using_subcommand agent" -s V -l version -d 'Print version'
 complete -c abide -n "__fish_abide_using_subcommand history" -s n -l limit -d 'How many runs to list' -r
 complete -c abide -n "__fish_abide_using_subcommand history" -s o -l output -d 'How to print the answer' -r -f -a "text\t'For people'
 json\t'For programs'"
@@ -145,6 +108,26 @@ complete -c abide -n "__fish_abide_using_subcommand trace" -l spool-dir -d 'Spoo
 complete -c abide -n "__fish_abide_using_subcommand trace" -l run-dir -d 'Runtime folder' -r -F
 complete -c abide -n "__fish_abide_using_subcommand trace" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c abide -n "__fish_abide_using_subcommand trace" -s V -l version -d 'Print version'
+complete -c abide -n "__fish_abide_using_subcommand tree" -s o -l output -d 'How to print the answer' -r -f -a "text\t'For people'
+json\t'For programs'"
+complete -c abide -n "__fish_abide_using_subcommand tree" -l config-dir -d 'Settings folder' -r -F
+complete -c abide -n "__fish_abide_using_subcommand tree" -l state-dir -d 'State folder' -r -F
+complete -c abide -n "__fish_abide_using_subcommand tree" -l spool-dir -d 'Spool folder' -r -F
+complete -c abide -n "__fish_abide_using_subcommand tree" -l run-dir -d 'Runtime folder' -r -F
+complete -c abide -n "__fish_abide_using_subcommand tree" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c abide -n "__fish_abide_using_subcommand tree" -s V -l version -d 'Print version'
+complete -c abide -n "__fish_abide_using_subcommand verify" -l repo -d 'Look into this repository instead of the host\'s store' -r -F
+complete -c abide -n "__fish_abide_using_subcommand verify" -l root -d 'The root of trust, as in /etc/abide/trust.toml' -r -F
+complete -c abide -n "__fish_abide_using_subcommand verify" -l introduction -d 'The commit that trust starts from, with `--repo`' -r
+complete -c abide -n "__fish_abide_using_subcommand verify" -l key -d 'The key that signed the introduction, or its fingerprint' -r
+complete -c abide -n "__fish_abide_using_subcommand verify" -s o -l output -d 'How to print the answer' -r -f -a "text\t'For people'
+json\t'For programs'"
+complete -c abide -n "__fish_abide_using_subcommand verify" -l config-dir -d 'Settings folder' -r -F
+complete -c abide -n "__fish_abide_using_subcommand verify" -l state-dir -d 'State folder' -r -F
+complete -c abide -n "__fish_abide_using_subcommand verify" -l spool-dir -d 'Spool folder' -r -F
+complete -c abide -n "__fish_abide_using_subcommand verify" -l run-dir -d 'Runtime folder' -r -F
+complete -c abide -n "__fish_abide_using_subcommand verify" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c abide -n "__fish_abide_using_subcommand verify" -s V -l version -d 'Print version'
 complete -c abide -n "__fish_abide_using_subcommand suspend" -s r -l reason -d 'Why; shown in the status and the journal' -r
 complete -c abide -n "__fish_abide_using_subcommand suspend" -l for -d 'Ends by itself after this time, such as `30m`, `2h`, `1d`' -r
 complete -c abide -n "__fish_abide_using_subcommand suspend" -s o -l output -d 'How to print the answer' -r -f -a "text\t'For people'
@@ -198,19 +181,63 @@ complete -c abide -n "__fish_abide_using_subcommand facts" -l spool-dir -d 'Spoo
 complete -c abide -n "__fish_abide_using_subcommand facts" -l run-dir -d 'Runtime folder' -r -F
 complete -c abide -n "__fish_abide_using_subcommand facts" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c abide -n "__fish_abide_using_subcommand facts" -s V -l version -d 'Print version'
-complete -c abide -n "__fish_abide_using_subcommand help; and not __fish_seen_subcommand_from status diff sync tree enroll fetch agent history events trace suspend resume check build facts help" -f -a "status" -d 'Shows revision, signer, sync, health, what differs, the last and the next poll'
-complete -c abide -n "__fish_abide_using_subcommand help; and not __fish_seen_subcommand_from status diff sync tree enroll fetch agent history events trace suspend resume check build facts help" -f -a "diff" -d 'Shows what a run would change, as unified diffs'
-complete -c abide -n "__fish_abide_using_subcommand help; and not __fish_seen_subcommand_from status diff sync tree enroll fetch agent history events trace suspend resume check build facts help" -f -a "sync" -d 'Fetches, proves, plans and applies, now'
-complete -c abide -n "__fish_abide_using_subcommand help; and not __fish_seen_subcommand_from status diff sync tree enroll fetch agent history events trace suspend resume check build facts help" -f -a "tree" -d 'Shows the roles of this host, their resources, and which of them are not as declared'
-complete -c abide -n "__fish_abide_using_subcommand help; and not __fish_seen_subcommand_from status diff sync tree enroll fetch agent history events trace suspend resume check build facts help" -f -a "enroll" -d 'Writes the root of trust, proves it against the remote, shows what the first run would change, and starts the agent'
-complete -c abide -n "__fish_abide_using_subcommand help; and not __fish_seen_subcommand_from status diff sync tree enroll fetch agent history events trace suspend resume check build facts help" -f -a "fetch" -d 'Polls the remotes once; run by abide-fetch.service, as its user'
-complete -c abide -n "__fish_abide_using_subcommand help; and not __fish_seen_subcommand_from status diff sync tree enroll fetch agent history events trace suspend resume check build facts help" -f -a "agent" -d 'Runs the service that polls, checks and heals; started by abide.service'
-complete -c abide -n "__fish_abide_using_subcommand help; and not __fish_seen_subcommand_from status diff sync tree enroll fetch agent history events trace suspend resume check build facts help" -f -a "history" -d 'Lists runs, newest first, or shows one run with everything it did'
-complete -c abide -n "__fish_abide_using_subcommand help; and not __fish_seen_subcommand_from status diff sync tree enroll fetch agent history events trace suspend resume check build facts help" -f -a "events" -d 'Lists what happened, oldest first; with `--follow` goes on until it is interrupted'
-complete -c abide -n "__fish_abide_using_subcommand help; and not __fish_seen_subcommand_from status diff sync tree enroll fetch agent history events trace suspend resume check build facts help" -f -a "trace" -d 'Names the commit, the signer, the file and line that declared a thing, when it was applied, and what it replaced'
-complete -c abide -n "__fish_abide_using_subcommand help; and not __fish_seen_subcommand_from status diff sync tree enroll fetch agent history events trace suspend resume check build facts help" -f -a "suspend" -d 'Pauses applying; fetching and verifying go on'
-complete -c abide -n "__fish_abide_using_subcommand help; and not __fish_seen_subcommand_from status diff sync tree enroll fetch agent history events trace suspend resume check build facts help" -f -a "resume" -d 'Ends a pause'
-complete -c abide -n "__fish_abide_using_subcommand help; and not __fish_seen_subcommand_from status diff sync tree enroll fetch agent history events trace suspend resume check build facts help" -f -a "check" -d 'Check a fleet\'s repository for every host it knows, without root and without a host'
-complete -c abide -n "__fish_abide_using_subcommand help; and not __fish_seen_subcommand_from status diff sync tree enroll fetch agent history events trace suspend resume check build facts help" -f -a "build" -d 'Render what a host would get, without root and without the host'
-complete -c abide -n "__fish_abide_using_subcommand help; and not __fish_seen_subcommand_from status diff sync tree enroll fetch agent history events trace suspend resume check build facts help" -f -a "facts" -d 'Print the facts of this host as JSON'
-complete -c abide -n "__fish_abide_using_subcommand help; and not __fish_seen_subcommand_from status diff sync tree enroll fetch agent history events trace suspend resume check build facts help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c abide -n "__fish_abide_using_subcommand init" -l new-key -d 'Make a new Ed25519 key at this path and sign with it, instead of the key that Git is set to sign with' -r -F
+complete -c abide -n "__fish_abide_using_subcommand init" -l principal -d 'Your name in the policy; without it, the first part of your address' -r
+complete -c abide -n "__fish_abide_using_subcommand init" -l name -d 'The fleet\'s name for people; without it, the folder\'s' -r
+complete -c abide -n "__fish_abide_using_subcommand init" -s o -l output -d 'How to print the answer' -r -f -a "text\t'For people'
+json\t'For programs'"
+complete -c abide -n "__fish_abide_using_subcommand init" -l config-dir -d 'Settings folder' -r -F
+complete -c abide -n "__fish_abide_using_subcommand init" -l state-dir -d 'State folder' -r -F
+complete -c abide -n "__fish_abide_using_subcommand init" -l spool-dir -d 'Spool folder' -r -F
+complete -c abide -n "__fish_abide_using_subcommand init" -l run-dir -d 'Runtime folder' -r -F
+complete -c abide -n "__fish_abide_using_subcommand init" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c abide -n "__fish_abide_using_subcommand init" -s V -l version -d 'Print version'
+complete -c abide -n "__fish_abide_using_subcommand enroll" -l introduction -d 'The whole id of the commit that trust starts from' -r
+complete -c abide -n "__fish_abide_using_subcommand enroll" -l key -d 'The key that signed it: its fingerprint, or the public key' -r
+complete -c abide -n "__fish_abide_using_subcommand enroll" -l ref -d 'The ref to follow' -r
+complete -c abide -n "__fish_abide_using_subcommand enroll" -l fleet -d 'The fleet\'s identity, from trust.toml in the repository' -r
+complete -c abide -n "__fish_abide_using_subcommand enroll" -s o -l output -d 'How to print the answer' -r -f -a "text\t'For people'
+json\t'For programs'"
+complete -c abide -n "__fish_abide_using_subcommand enroll" -l config-dir -d 'Settings folder' -r -F
+complete -c abide -n "__fish_abide_using_subcommand enroll" -l state-dir -d 'State folder' -r -F
+complete -c abide -n "__fish_abide_using_subcommand enroll" -l spool-dir -d 'Spool folder' -r -F
+complete -c abide -n "__fish_abide_using_subcommand enroll" -l run-dir -d 'Runtime folder' -r -F
+complete -c abide -n "__fish_abide_using_subcommand enroll" -l yes -d 'Do not ask'
+complete -c abide -n "__fish_abide_using_subcommand enroll" -l print -d 'Print the two files for an image, and change nothing; needs --fleet'
+complete -c abide -n "__fish_abide_using_subcommand enroll" -l check -d 'Say what is wrong with a host that is enrolled'
+complete -c abide -n "__fish_abide_using_subcommand enroll" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c abide -n "__fish_abide_using_subcommand enroll" -s V -l version -d 'Print version'
+complete -c abide -n "__fish_abide_using_subcommand agent" -s o -l output -d 'How to print the answer' -r -f -a "text\t'For people'
+json\t'For programs'"
+complete -c abide -n "__fish_abide_using_subcommand agent" -l config-dir -d 'Settings folder' -r -F
+complete -c abide -n "__fish_abide_using_subcommand agent" -l state-dir -d 'State folder' -r -F
+complete -c abide -n "__fish_abide_using_subcommand agent" -l spool-dir -d 'Spool folder' -r -F
+complete -c abide -n "__fish_abide_using_subcommand agent" -l run-dir -d 'Runtime folder' -r -F
+complete -c abide -n "__fish_abide_using_subcommand agent" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c abide -n "__fish_abide_using_subcommand agent" -s V -l version -d 'Print version'
+complete -c abide -n "__fish_abide_using_subcommand fetch" -s o -l output -d 'How to print the answer' -r -f -a "text\t'For people'
+json\t'For programs'"
+complete -c abide -n "__fish_abide_using_subcommand fetch" -l config-dir -d 'Settings folder' -r -F
+complete -c abide -n "__fish_abide_using_subcommand fetch" -l state-dir -d 'State folder' -r -F
+complete -c abide -n "__fish_abide_using_subcommand fetch" -l spool-dir -d 'Spool folder' -r -F
+complete -c abide -n "__fish_abide_using_subcommand fetch" -l run-dir -d 'Runtime folder' -r -F
+complete -c abide -n "__fish_abide_using_subcommand fetch" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c abide -n "__fish_abide_using_subcommand fetch" -s V -l version -d 'Print version'
+complete -c abide -n "__fish_abide_using_subcommand help; and not __fish_seen_subcommand_from status diff sync history events trace tree verify suspend resume check build facts init enroll agent fetch help" -f -a "status" -d 'Shows revision, signer, sync, health, what differs, the last and the next poll'
+complete -c abide -n "__fish_abide_using_subcommand help; and not __fish_seen_subcommand_from status diff sync history events trace tree verify suspend resume check build facts init enroll agent fetch help" -f -a "diff" -d 'Shows what a run would change, as unified diffs'
+complete -c abide -n "__fish_abide_using_subcommand help; and not __fish_seen_subcommand_from status diff sync history events trace tree verify suspend resume check build facts init enroll agent fetch help" -f -a "sync" -d 'Fetches, proves, plans and applies, now'
+complete -c abide -n "__fish_abide_using_subcommand help; and not __fish_seen_subcommand_from status diff sync history events trace tree verify suspend resume check build facts init enroll agent fetch help" -f -a "history" -d 'Lists runs, newest first, or shows one run with everything it did'
+complete -c abide -n "__fish_abide_using_subcommand help; and not __fish_seen_subcommand_from status diff sync history events trace tree verify suspend resume check build facts init enroll agent fetch help" -f -a "events" -d 'Lists what happened, oldest first; with `--follow` goes on until it is interrupted'
+complete -c abide -n "__fish_abide_using_subcommand help; and not __fish_seen_subcommand_from status diff sync history events trace tree verify suspend resume check build facts init enroll agent fetch help" -f -a "trace" -d 'Names the commit, the signer, the file and line that declared a thing, when it was applied, and what it replaced'
+complete -c abide -n "__fish_abide_using_subcommand help; and not __fish_seen_subcommand_from status diff sync history events trace tree verify suspend resume check build facts init enroll agent fetch help" -f -a "tree" -d 'Shows the roles of this host, their resources, and which of them are not as declared'
+complete -c abide -n "__fish_abide_using_subcommand help; and not __fish_seen_subcommand_from status diff sync history events trace tree verify suspend resume check build facts init enroll agent fetch help" -f -a "verify" -d 'Explains why a revision is or is not accepted: which rule, which principals, which scopes'
+complete -c abide -n "__fish_abide_using_subcommand help; and not __fish_seen_subcommand_from status diff sync history events trace tree verify suspend resume check build facts init enroll agent fetch help" -f -a "suspend" -d 'Pauses applying; fetching and verifying go on'
+complete -c abide -n "__fish_abide_using_subcommand help; and not __fish_seen_subcommand_from status diff sync history events trace tree verify suspend resume check build facts init enroll agent fetch help" -f -a "resume" -d 'Ends a pause'
+complete -c abide -n "__fish_abide_using_subcommand help; and not __fish_seen_subcommand_from status diff sync history events trace tree verify suspend resume check build facts init enroll agent fetch help" -f -a "check" -d 'Check a fleet\'s repository for every host it knows, without root and without a host'
+complete -c abide -n "__fish_abide_using_subcommand help; and not __fish_seen_subcommand_from status diff sync history events trace tree verify suspend resume check build facts init enroll agent fetch help" -f -a "build" -d 'Render what a host would get, without root and without the host'
+complete -c abide -n "__fish_abide_using_subcommand help; and not __fish_seen_subcommand_from status diff sync history events trace tree verify suspend resume check build facts init enroll agent fetch help" -f -a "facts" -d 'Print the facts of this host as JSON'
+complete -c abide -n "__fish_abide_using_subcommand help; and not __fish_seen_subcommand_from status diff sync history events trace tree verify suspend resume check build facts init enroll agent fetch help" -f -a "init" -d 'Starts a fleet: makes a repository with a first role, a policy that trusts your key, and a signed introduction'
+complete -c abide -n "__fish_abide_using_subcommand help; and not __fish_seen_subcommand_from status diff sync history events trace tree verify suspend resume check build facts init enroll agent fetch help" -f -a "enroll" -d 'Writes the root of trust, proves it against the remote, shows what the first run would change, and starts the agent'
+complete -c abide -n "__fish_abide_using_subcommand help; and not __fish_seen_subcommand_from status diff sync history events trace tree verify suspend resume check build facts init enroll agent fetch help" -f -a "agent" -d 'Runs the service that polls, checks and heals; started by abide.service'
+complete -c abide -n "__fish_abide_using_subcommand help; and not __fish_seen_subcommand_from status diff sync history events trace tree verify suspend resume check build facts init enroll agent fetch help" -f -a "fetch" -d 'Polls the remotes once; run by abide-fetch.service, as its user'
+complete -c abide -n "__fish_abide_using_subcommand help; and not __fish_seen_subcommand_from status diff sync history events trace tree verify suspend resume check build facts init enroll agent fetch help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'

@@ -44,7 +44,10 @@ impl Run<'_> {
         let status = &mut self.recorder.status;
         status.revision = Some(target.desired.revision().clone());
         status.owed.clone_from(&outcome.owed);
-        status.counts.resources = target.desired.rendered().resources.len();
+        status.counts.resources = match self.request.only.len() {
+            0 => target.desired.rendered().resources.len(),
+            some => some,
+        };
         for (position, step) in plan.steps.iter().enumerate() {
             let result = outcome.steps.iter().find(|result| result.resource == step.resource);
             let note = match result.map(|result| (&result.outcome, &result.problem)) {
@@ -62,7 +65,7 @@ impl Run<'_> {
                 }
                 Some((StepOutcome::Reported, _)) | None => {
                     status.counts.left += 1;
-                    plan.steps[position].change.summary.clone()
+                    format!("to do: {}", plan.steps[position].change.summary)
                 }
             };
             status.differing.insert(step.resource.to_string(), note);

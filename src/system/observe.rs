@@ -14,8 +14,8 @@ pub struct Needs {
     pub paths: HashMap<PathBuf, PathNeed>,
     /// Packages by name.
     pub packages: BTreeSet<String>,
-    /// Of those packages, the ones whose versions on offer matter even though they are installed (`latest`, version ranges);
-    /// for a package that is not installed they always do.
+    /// Of those packages, the ones whose versions on offer matter even when the installed one would do (`latest`). The package
+    /// manager has to be asked for them, which is slow: [`Host::observe`](super::Host::observe) leaves it to the run.
     pub offers: BTreeSet<String>,
     /// Units by full name.
     pub units: BTreeSet<String>,

@@ -1,4 +1,5 @@
 //! All generated files, by their path from the root of the project.
+#![expect(clippy::expect_used, reason = "what cannot be generated shall end the program with its reason")]
 
 mod codes;
 mod commands;
