@@ -74,7 +74,7 @@ complete -c abide -n "__fish_abide_using_subcommand sync" -l config-dir -d 'Sett
 complete -c abide -n "__fish_abide_using_subcommand sync" -l state-dir -d 'State folder' -r -F
 complete -c abide -n "__fish_abide_using_subcommand sync" -l spool-dir -d 'Spool folder' -r -F
 complete -c abide -n "__fish_abide_using_subcommand sync" -l run-dir -d 'Runtime folder' -r -F
-complete -c abide -n "__fish_abide_using_subcommand sync" -l dry-run -d 'Show what would change, and change nothing'
+complete -c abide -n "__fish_abide_using_subcommand sync" -l dry-run -d 'Poll, and show what would change; change nothing'
 complete -c abide -n "__fish_abide_using_subcommand sync" -l wait -d 'Let the agent do it, and wait for the result'
 complete -c abide -n "__fish_abide_using_subcommand sync" -l no-fetch -d 'Do not poll first'
 complete -c abide -n "__fish_abide_using_subcommand sync" -l prune -d 'Remove what left the branch, even if it is more than the settings allow in one run'

@@ -163,7 +163,11 @@ impl Effector for LocalHost {
             return Ok(());
         }
         let program = command.first().cloned().unwrap_or_default();
-        let refused = HostError::Refused { program, path: staged.target().to_owned(), end: end(&output) };
+        let refused = HostError::Refused {
+            program,
+            path: staged.target().to_owned(),
+            end: end(&output, VALIDATE_TIMEOUT),
+        };
         Err(with_output(refused, &output))
     }
 
@@ -270,7 +274,8 @@ impl Effector for LocalHost {
         if !output.timed_out && output.code.is_some_and(|code| run.success.contains(&code)) {
             return Ok(());
         }
-        Err(with_output(HostError::Command { program, end: end(&output) }, &output))
+        let end = end(&output, Duration::from_secs(run.timeout.into()));
+        Err(with_output(HostError::Command { program, end }, &output))
     }
 
     fn clean_temporaries(&mut self, paths: &[PathBuf]) -> Result<(), Problem> {
@@ -373,9 +378,9 @@ fn is_satisfied(action: &PackageAction, states: &BTreeMap<String, PackageState>)
 }
 
 /// How a program ended, in words.
-fn end(output: &TransientOutput) -> String {
+fn end(output: &TransientOutput, timeout: Duration) -> String {
     match (output.timed_out, output.code, output.signal) {
-        (true, _, _) => "did not end in its time and was killed".into(),
+        (true, _, _) => format!("did not end within {} s and was killed", timeout.as_secs()),
         (false, Some(code), _) => format!("ended with code {code}"),
         (false, None, Some(signal)) => format!("was ended by signal {signal}"),
         (false, None, None) => "ended in an unknown way".into(),

@@ -1,7 +1,7 @@
 //! Execute a plan, effect by effect, journalled: intent before, done after, owed notifications until paid.
 //!
-//! [`run`] takes the plan batch by batch: all files that can go together are staged, judged by their validators, made durable and
-//! put in place together; packages are one transaction; every unit is told once. [`recover`] is what the next start does about
+//! [`run()`] takes the plan batch by batch: all files that can go together are staged, judged by their validators, made durable and
+//! put in place together; packages are one transaction; every unit is told once. [`recover()`] is what the next start does about
 //! a run that died.
 //!
 //! **Invariant:** at every instant the journal on disk tells which effects may have happened, so that the next start can finish.

@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use super::{Answer, FAILED, Global, OK, Output, check, terminal};
+use super::{Answer, FAILED, Global, OK, Output, check, need_folder, terminal};
 use crate::error::{Code, Explain, escaped};
 use crate::manifest::node::{Node, key_text, nearest};
 use crate::manifest::prove::Family;
@@ -79,6 +79,7 @@ impl Explain for ShowError {
 
 /// Runs the command.
 pub fn run(global: &Global, arguments: &Arguments) -> Answer {
+    need_folder(&arguments.folder)?;
     let tree = FolderTree::new(&arguments.folder);
     let facts = facts(&tree, arguments)?;
     let labels: BTreeMap<String, String> = arguments.label.iter().cloned().collect();

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Answer, DIFFERS, Global, OK, Output, terminal};
+use super::{Answer, DIFFERS, Global, OK, Output, need_folder, terminal};
 use crate::error::Problem;
 use crate::manifest::prove::{Family, Proof, prove};
 use crate::manifest::{FolderTree, Severity};
@@ -40,6 +40,7 @@ struct Report<'a> {
 
 /// Runs the command.
 pub fn run(global: &Global, arguments: &Arguments) -> Answer {
+    need_folder(&arguments.folder)?;
     let facts = arguments.facts.as_deref().map(read_facts).transpose()?;
     let proof = prove(&FolderTree::new(&arguments.folder), &arguments.family, facts.as_ref());
     let warned = arguments.strict && proof.problems.count(Severity::Warning) > 0;

@@ -34,7 +34,7 @@ pub struct Arguments {
     #[arg(required_unless_present = "check")]
     url: Option<String>,
     /// The whole id of the commit that trust starts from.
-    #[arg(long, value_name = "COMMIT", required_unless_present = "check")]
+    #[arg(long, value_name = "COMMIT", required_unless_present = "check", value_parser = whole_commit)]
     introduction: Option<String>,
     /// The key that signed it: its fingerprint, or the public key.
     #[arg(long, required_unless_present = "check", value_parser = IntroductionKey::parse)]
@@ -54,6 +54,13 @@ pub struct Arguments {
     /// Say what is wrong with a host that is enrolled.
     #[arg(long, conflicts_with_all = ["url", "introduction", "key", "print"])]
     check: bool,
+}
+
+fn whole_commit(text: &str) -> Result<String, String> {
+    match gix::ObjectId::from_hex(text.as_bytes()) {
+        Ok(_) => Ok(text.to_owned()),
+        Err(_) => Err("give the whole id of the commit, as `abide init` printed it".into()),
+    }
 }
 
 /// Runs the command.

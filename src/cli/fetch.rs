@@ -2,16 +2,17 @@
 
 use clap::Args;
 
-use super::{Answer, DIFFERS, Global, OK};
-use crate::converge::Site;
+use super::{Answer, DIFFERS, FAILED, Global, OK};
+use crate::config::{self, ConfigError};
 use crate::error::escaped;
 use crate::source::{self, Note};
 use crate::system::clock;
+use crate::trust::RootOfTrust;
 
 /// Polls the remotes once; run by abide-fetch.service, as its user.
 #[derive(Args)]
 #[command(
-    after_help = "Exit code: 0 a remote answered as it should, 1 none did.\n\nExample:\n  systemctl start abide-fetch.service\n  journalctl -u abide-fetch"
+    after_help = "Exit code: 0 a remote answered as it should, 1 none did, 2 the spool does not work.\n\nExample:\n  systemctl start abide-fetch.service\n  journalctl -u abide-fetch"
 )]
 pub struct Arguments {}
 
@@ -20,15 +21,26 @@ pub struct Arguments {}
 /// # Errors
 /// The host is not enrolled, or the settings are wrong.
 pub fn run(global: &Global, _arguments: &Arguments) -> Answer {
-    let site = Site::load(&global.paths())?.sound()?;
-    let settings = &site.settings;
-    let note = source::fetch::poll(&settings.source, &settings.limits, &site.paths.spool, clock::now());
+    let paths = global.paths();
+    if !paths.trust().exists() {
+        return Err(ConfigError::NotEnrolled { path: paths.trust() }.into());
+    }
+    // Settings that became wrong are told by the run that follows; the fetcher cannot read what root keeps.
+    let (mut settings, _) = config::load_or_last(&paths, &paths.spool.join("settings.toml"))?;
+    settings.source.reference = RootOfTrust::load(&paths.trust())?.reference;
+    let note = source::fetch::poll(&settings.source, &settings.limits, &paths.spool, clock::now());
     // A service's journal needs no line for each poll that found nothing.
     let uneventful = note.failures == 0 && !note.changed;
     if !(uneventful && std::env::var_os("JOURNAL_STREAM").is_some()) {
         global.print(&note, || describe(&note));
     }
-    Ok(if note.failures > 0 { DIFFERS } else { OK })
+    // A note that could not be left behind leaves the one before, which would be taken for this poll's.
+    let left = source::read_note(&paths.spool).ok().flatten();
+    Ok(match (left.as_ref() == Some(&note), note.failures) {
+        (false, _) => FAILED,
+        (true, 0) => OK,
+        (true, _) => DIFFERS,
+    })
 }
 
 /// The note for people.

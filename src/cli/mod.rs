@@ -168,6 +168,12 @@ pub enum CommandError {
         #[source]
         source: std::io::Error,
     },
+    /// E714: there is no such folder.
+    #[error("there is no folder {}", path.display())]
+    NoFolder {
+        /// What was given.
+        path: PathBuf,
+    },
     /// E704: the lock cannot be had.
     #[error("the lock {} cannot be taken", path.display())]
     Lock {
@@ -186,6 +192,7 @@ impl Explain for CommandError {
             CommandError::NoSuchRun { .. } => "E702",
             CommandError::NothingManaged => "E703",
             CommandError::Lock { .. } => "E704",
+            CommandError::NoFolder { .. } => "E714",
             CommandError::NotConfirmed => "E707",
             CommandError::LittleSpace { .. } => "E708",
             CommandError::Clock => "E709",
@@ -210,6 +217,7 @@ impl Explain for CommandError {
                 "start it: systemctl enable --now abide.service; or run `abide sync` without --wait".into()
             }
             CommandError::Signal { .. } => "systemctl reload abide.service".into(),
+            CommandError::NoFolder { .. } => "give the folder of the fleet, the one with fleet.toml".into(),
             CommandError::Lock { .. } => "check who may write the folder".into(),
         }
     }
@@ -218,6 +226,11 @@ impl Explain for CommandError {
 /// Fails unless root runs the program.
 fn need_root(what: &'static str) -> Result<(), CommandError> {
     if rustix::process::geteuid().is_root() { Ok(()) } else { Err(CommandError::NeedsRoot { what }) }
+}
+
+/// Fails unless this is a folder.
+fn need_folder(path: &std::path::Path) -> Result<(), CommandError> {
+    if path.is_dir() { Ok(()) } else { Err(CommandError::NoFolder { path: path.to_owned() }) }
 }
 
 /// The state, for reading; `None` when there is none yet.

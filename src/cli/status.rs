@@ -80,9 +80,9 @@ fn render_run(text: &mut String, run: &RunStatus, now: i64) {
     let _ =
         writeln!(text, "Last run  {}, took {} ms, because of {}", when(run.time, now), run.took, run.cause);
     if let Some(suspended) = &run.suspended {
-        let until = suspended
-            .until
-            .map_or("until `abide resume`".into(), |until| format!("ends {}", ago(until, now)));
+        let until = suspended.until.map_or("until `abide resume`".into(), |until| {
+            format!("ends {}, or by `abide resume`", ago(until, now))
+        });
         let _ = writeln!(
             text,
             "{} by {}: {} ({until})",
@@ -118,8 +118,11 @@ fn render_agent(text: &mut String, agent: Option<&AgentStatus>, now: i64) {
     }
     match &agent.poll {
         Some(note) => {
-            let result = if note.problems.is_empty() || note.failures == 0 { "ok" } else { "failed" };
-            let _ = writeln!(text, "Last poll {}, {result}, {}", when(note.time, now), escaped(&note.url));
+            let result = match note.failures {
+                0 => format!("ok, {}", escaped(&note.url)),
+                _ => "failed".to_owned(),
+            };
+            let _ = writeln!(text, "Last poll {}, {result}", when(note.time, now));
             if note.failures > 0 {
                 for problem in &note.problems {
                     let head = format!("[{}] {}: {}", problem.code, problem.url, problem.what);
@@ -137,7 +140,8 @@ fn render_agent(text: &mut String, agent: Option<&AgentStatus>, now: i64) {
     }
     if let Some(next) = agent.next_poll {
         let why = agent.backoff.as_deref().map(|why| format!(", {why}")).unwrap_or_default();
-        let _ = writeln!(text, "Next poll {}{why}", ago(next, now));
+        let due = if next > now { ago(next, now) } else { "due".into() };
+        let _ = writeln!(text, "Next poll {due}{why}");
     }
     let _ = writeln!(text, "Agent     running since {}, {} watches", when(agent.since, now), agent.watches);
 }

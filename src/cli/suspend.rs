@@ -5,9 +5,10 @@ use clap::Args;
 use super::terminal::{Style, paint, talk};
 use super::{Answer, CommandError, Global, OK};
 use crate::config::Span;
+use crate::report::status::{AgentStatus, load};
 use crate::report::{Event, EventKind, journal};
 use crate::state::{State, Suspension};
-use crate::system::{clock, lock::Lock};
+use crate::system::{clock, lock::Lock, process_exists, signal_reload};
 
 /// Pauses applying; fetching and verifying go on.
 #[derive(Args)]
@@ -41,6 +42,7 @@ pub fn suspend(global: &Global, arguments: &SuspendArguments) -> Answer {
     let until = arguments.length.map_or("until `abide resume`".to_owned(), |length| format!("for {length}"));
     let message = format!("suspended by {} {until}: {}", suspension.by, suspension.reason);
     write(global, Some(&suspension), EventKind::Suspended, message, now)?;
+    wake(global);
     global.print(&suspension, || format!("{} applying is suspended {until}\n", paint("✓", Style::Good)));
     Ok(OK)
 }
@@ -55,6 +57,7 @@ pub fn resume(global: &Global, _arguments: &ResumeArguments) -> Answer {
     if former.is_none() {
         talk("applying was not suspended");
     }
+    wake(global);
     global.print(&former, || format!("{} applying is resumed\n", paint("✓", Style::Good)));
     Ok(OK)
 }
@@ -80,6 +83,14 @@ fn write(
         state.add_events(&[event])?;
     }
     Ok(former)
+}
+
+/// Has the agent look at once: it shows the pause in the status, or heals what drifted meanwhile.
+fn wake(global: &Global) {
+    let agent: AgentStatus = load(&global.paths().agent_status()).unwrap_or_default();
+    if process_exists(agent.pid) && signal_reload(agent.pid).is_err() {
+        talk("the agent could not be told; it will notice with its next check");
+    }
 }
 
 /// Who gave the command: the person behind sudo, if there is one.

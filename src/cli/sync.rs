@@ -25,7 +25,7 @@ pub struct Arguments {
     /// Only these resources, as `kind:name`.
     #[arg(long, value_name = "KIND:NAME", value_parser = parse_id)]
     only: Vec<ResourceId>,
-    /// Show what would change, and change nothing.
+    /// Poll, and show what would change; change nothing.
     #[arg(long)]
     dry_run: bool,
     /// Let the agent do it, and wait for the result.
@@ -72,7 +72,7 @@ pub fn run(global: &Global, arguments: &Arguments) -> Answer {
     if arguments.wait {
         return wait(global, &site);
     }
-    let polled = !by_hand || arguments.no_fetch || arguments.dry_run || fetch(&site);
+    let polled = !by_hand || arguments.no_fetch || fetch(&site);
     let request = Request {
         cause: arguments.cause,
         only: arguments.only.iter().cloned().collect::<BTreeSet<_>>(),
@@ -81,8 +81,11 @@ pub fn run(global: &Global, arguments: &Arguments) -> Answer {
         rehash: arguments.rehash,
     };
     let report = converge(&site, &request, &mut |text| {
-        if by_hand {
-            terminal::progress(text)
+        match by_hand {
+            true => terminal::progress(text),
+            // The journal has what is done when it is done; what is waited for is worth an entry before.
+            false if text.contains("waiting") => journal::note(text),
+            false => {}
         }
     })?;
     terminal::progress_done();
@@ -125,7 +128,9 @@ fn wait(global: &Global, site: &Site) -> Answer {
     crate::system::signal_reload(agent.pid).map_err(|source| CommandError::Signal { source })?;
     loop {
         crate::system::clock::wait(std::time::Duration::from_millis(100));
-        terminal::progress("waiting for the agent …");
+        if terminal::watched() {
+            terminal::progress("waiting for the agent …");
+        }
         let polled: status::AgentStatus = load(&paths.agent_status()).unwrap_or_default();
         let now: Option<status::RunStatus> = load(&paths.status());
         let done = polled.poll != agent.poll

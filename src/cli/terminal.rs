@@ -63,10 +63,12 @@ pub fn watched() -> bool {
     std::io::stderr().is_terminal()
 }
 
-/// Shows progress in place, on a terminal only.
+/// Shows progress in place, on a terminal. Elsewhere only what is waited for is told, once.
 pub fn progress(text: &str) {
     if watched() {
         let _ = write!(std::io::stderr(), "\r\x1b[K{text}");
+    } else if text.contains("waiting") {
+        talk(text);
     }
 }
 

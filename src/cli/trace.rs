@@ -25,7 +25,16 @@ pub struct Arguments {
 #[derive(serde::Serialize)]
 struct Trace {
     entry: EntryView,
-    steps: Vec<StepRecord>,
+    steps: Vec<Deed>,
+}
+
+/// What a run did to it, and which run that was.
+#[derive(serde::Serialize)]
+struct Deed {
+    #[serde(flatten)]
+    step: StepRecord,
+    started: i64,
+    revision: Option<crate::trust::Revision>,
 }
 
 #[derive(serde::Serialize)]
@@ -48,7 +57,12 @@ pub fn run(global: &Global, arguments: &Arguments) -> Answer {
     let state = open_state(global)?.ok_or(CommandError::NothingManaged)?;
     let mut traces = Vec::new();
     for entry in state.inventory()?.into_iter().filter(|entry| is_meant(&entry.resource, &arguments.thing)) {
-        let steps = state.steps_of(&entry.resource, 20)?;
+        let mut steps = Vec::new();
+        for step in state.steps_of(&entry.resource, 20)? {
+            let run = state.run(step.run)?;
+            let started = run.as_ref().map_or(entry.first, |run| run.started);
+            steps.push(Deed { step, started, revision: run.and_then(|run| run.revision) });
+        }
         traces.push(Trace { entry: view(entry), steps });
     }
     let now = clock::now();
@@ -101,7 +115,12 @@ fn render(trace: &Trace, now: i64) -> String {
     let _ = writeln!(text, "  origin       {origin}");
     let _ = writeln!(text, "  applied      {}, last {}", when(entry.first, now), when(entry.last, now));
     if !trace.steps.is_empty() {
-        let _ = write!(text, "  history\n{}", render_steps(&trace.steps));
+        text.push_str("  history\n");
+    }
+    for Deed { step, started, revision } in &trace.steps {
+        let revision = revision.as_ref().map(|revision| format!(" to {revision}")).unwrap_or_default();
+        let _ = writeln!(text, "    {} in run {}{revision}", when(*started, now), step.run);
+        text.push_str(&render_steps(std::slice::from_ref(step)));
     }
     text
 }

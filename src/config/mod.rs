@@ -10,7 +10,7 @@ pub use duration::Span;
 pub use paths::Paths;
 pub use settings::{Agent, Apply, HostSettings, Limits, Settings, Source};
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::error::{Code, Explain};
 use crate::manifest::node::{self, Node};
@@ -90,20 +90,19 @@ pub fn load(paths: &Paths) -> Result<Settings, ConfigError> {
 }
 
 /// Reads the settings as [`load`] does, and those that could be read last where the file is wrong now, together with what is wrong:
-/// a slip of an editor must not keep a host from being what its branch declares.
+/// `last` is the caller's own copy of them. A slip of an editor must not keep a host from being what its branch declares.
 ///
 /// # Errors
 /// The file is wrong, and there is nothing to go back to.
-pub fn load_or_last(paths: &Paths) -> Result<(Settings, Option<ConfigError>), ConfigError> {
+pub fn load_or_last(paths: &Paths, last: &Path) -> Result<(Settings, Option<ConfigError>), ConfigError> {
     match load(paths) {
         Ok(settings) => {
-            remember(paths);
+            remember(paths, last);
             Ok((settings, None))
         }
         Err(error) => {
-            let last = paths.last_settings();
-            let text = std::fs::read_to_string(&last).ok();
-            match text.and_then(|text| parse(&text, &last).ok()) {
+            let text = std::fs::read_to_string(last).ok();
+            match text.and_then(|text| parse(&text, last).ok()) {
                 Some(settings) => Ok((settings, Some(error))),
                 None => Err(error),
             }
@@ -111,12 +110,11 @@ pub fn load_or_last(paths: &Paths) -> Result<(Settings, Option<ConfigError>), Co
     }
 }
 
-/// Keeps settings that can be read. Only root can, and a copy that cannot be written is missed only where the file is wrong later.
-fn remember(paths: &Paths) {
+/// Keeps settings that can be read. A copy that cannot be written is missed only where the file is wrong later.
+fn remember(paths: &Paths, last: &Path) {
     let text = std::fs::read(paths.settings()).unwrap_or_default();
-    let last = paths.last_settings();
-    if std::fs::read(&last).ok().is_none_or(|known| known != text) {
-        let _ = crate::system::replace::replace(&last, &text, 0o600);
+    if std::fs::read(last).ok().is_none_or(|known| known != text) {
+        let _ = crate::system::replace::replace(last, &text, 0o600);
     }
 }
 
@@ -186,12 +184,12 @@ mod tests {
         let paths = Paths { config, state, ..Paths::default() };
         std::fs::create_dir(&paths.state).unwrap();
         std::fs::write(paths.settings(), "[sourc]").unwrap();
-        assert!(load_or_last(&paths).is_err(), "there are none before");
+        assert!(load_or_last(&paths, &paths.last_settings()).is_err(), "there are none before");
         std::fs::write(paths.settings(), "[source]\npoll = \"5m\"\n").unwrap();
-        let (good, none) = load_or_last(&paths).unwrap();
+        let (good, none) = load_or_last(&paths, &paths.last_settings()).unwrap();
         assert!(none.is_none());
         std::fs::write(paths.settings(), "[sourc]").unwrap();
-        let (kept, error) = load_or_last(&paths).unwrap();
+        let (kept, error) = load_or_last(&paths, &paths.last_settings()).unwrap();
         assert_eq!(kept, good);
         assert_eq!(error.unwrap().code().0, "E602");
     }

@@ -1,6 +1,6 @@
 //! Remember what was applied, and say how the host is.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use super::{Report, Run, Target};
 use crate::apply::{Outcome, StepOutcome};
@@ -34,7 +34,9 @@ impl Run<'_> {
             self.fingerprints.save(&self.site.paths.fingerprints())?;
         }
         self.close()?;
-        Ok(Report { status: self.recorder.status, plan, diff, outcome })
+        let Run { state, recorder, .. } = self;
+        state.leave();
+        Ok(Report { status: recorder.status, plan, diff, outcome })
     }
 
     fn describe(&mut self, target: &Target, plan: &Plan, outcome: &Outcome) {
@@ -42,9 +44,14 @@ impl Run<'_> {
         let status = &mut self.recorder.status;
         status.revision = Some(target.desired.revision().clone());
         status.owed.clone_from(&outcome.owed);
-        status.counts.resources = target.desired.rendered().resources.len();
+        status.counts.resources = match self.request.only.len() {
+            0 => target.desired.rendered().resources.len(),
+            some => some,
+        };
+        let results: HashMap<&ResourceId, &crate::apply::StepResult> =
+            outcome.steps.iter().map(|result| (&result.resource, result)).collect();
         for (position, step) in plan.steps.iter().enumerate() {
-            let result = outcome.steps.iter().find(|result| result.resource == step.resource);
+            let result = results.get(&step.resource);
             let note = match result.map(|result| (&result.outcome, &result.problem)) {
                 Some((StepOutcome::Done, _)) => {
                     status.counts.changed += 1;
@@ -60,7 +67,7 @@ impl Run<'_> {
                 }
                 Some((StepOutcome::Reported, _)) | None => {
                     status.counts.left += 1;
-                    plan.steps[position].change.summary.clone()
+                    format!("to do: {}", plan.steps[position].change.summary)
                 }
             };
             status.differing.insert(step.resource.to_string(), note);
@@ -98,9 +105,10 @@ impl Run<'_> {
         if let Some(run) = outcome.run {
             self.recorder.within(run);
         }
+        let summaries: HashMap<&ResourceId, &str> =
+            plan.steps.iter().map(|step| (&step.resource, step.change.summary.as_str())).collect();
         for result in &outcome.steps {
-            let summary = plan.steps.iter().find(|step| step.resource == result.resource);
-            let summary = summary.map_or("", |step| step.change.summary.as_str()).to_owned();
+            let summary = summaries.get(&result.resource).copied().unwrap_or_default().to_owned();
             let id = &result.resource;
             let subject = format!("resource {id}");
             match &result.outcome {

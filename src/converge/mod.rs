@@ -13,7 +13,7 @@ use std::time::Instant;
 
 use crate::apply::{self, Contents, Outcome, Progress, host::LocalHost};
 use crate::error::Problem;
-use crate::manifest::{CacheKey, Desired};
+use crate::manifest::{CacheKey, Desired, node::nearest};
 use crate::plan::Plan;
 use crate::report::status::RunStatus;
 use crate::report::{EventKind, Recorder};
@@ -71,6 +71,7 @@ pub fn converge(site: &Site, request: &Request, progress: &mut dyn FnMut(&str)) 
     let result = attempt(site, request, progress);
     if let Err(problem) = &result
         && !request.dry_run
+        && request.only.is_empty()
     {
         report_failure(&site.paths, request.cause, problem);
     }
@@ -88,9 +89,13 @@ fn attempt(site: &Site, request: &Request, progress: &mut dyn FnMut(&str)) -> Re
         }
     };
     let Some(target) = target else { return run.end_without_revision() };
+    run.check_only(&target)?;
     let (target, plan) = run.plan(target)?;
     let outcome = run.apply(&target, &plan, progress)?;
-    run.end(&target, plan, outcome)
+    let report = run.end(&target, plan, outcome);
+    // The process ends soon, and thousands of small pieces need not be given back one by one before it does.
+    std::mem::forget(target);
+    report
 }
 
 /// A run under way.
@@ -160,6 +165,33 @@ impl<'a> Run<'a> {
         Ok(self.store.insert(opened))
     }
 
+    /// Takes from the spool again what a store lost. Does nothing to one that has the commit.
+    fn refill(&mut self, commit: &str) -> Result<(), Problem> {
+        let spool = self.site.paths.spool.clone();
+        let store = self.store()?;
+        let whole = gix::ObjectId::from_hex(commit.as_bytes()).is_ok_and(|id| store.is_whole(id));
+        if !whole {
+            store.take(&spool)?;
+        }
+        Ok(())
+    }
+
+    /// Whether everything that the run is limited to is there to be converged.
+    fn check_only(&self, target: &Target) -> Result<(), Problem> {
+        let resources = &target.desired.rendered().resources;
+        for id in &self.request.only {
+            let managed = || -> Result<bool, Problem> {
+                Ok(self.state.inventory()?.iter().any(|entry| entry.resource == *id))
+            };
+            if !resources.iter().any(|declared| declared.id == *id) && !managed()? {
+                let names: Vec<String> = resources.iter().map(|declared| declared.id.to_string()).collect();
+                let near = nearest(&id.to_string(), names.iter().map(String::as_str)).map(str::to_owned);
+                return Err(ConvergeError::NotDeclared { resource: id.to_string(), near }.into());
+            }
+        }
+        Ok(())
+    }
+
     /// Executes the plan; nothing of it in a dry run or under a suspension.
     fn apply(
         &mut self,
@@ -184,8 +216,10 @@ impl<'a> Run<'a> {
         if plan.steps.is_empty() && self.state.owed()?.is_empty() {
             return Ok(Outcome::default());
         }
+        // What led here is kept even if the power fails in the middle of it.
+        self.state.add_events(&self.recorder.take_events())?;
         // Contents that lie in the manifest need no store; for the others each resource says what is wrong.
-        if let Err(problem) = self.store().map(|_| ()) {
+        if let Err(problem) = self.refill(&target.desired.revision().commit) {
             self.recorder.keep(problem);
         }
         let revision = Some(target.desired.revision().clone());

@@ -1,15 +1,20 @@
 //! Observe and plan; ask the package manager what is possible before anything is touched.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use super::{Run, Target};
 use crate::error::{Code, Problem};
 use crate::plan::{self, Effect, Managed, PackageAction, PackageOperation, Plan, PlanError, Prune, Scope};
 use crate::report::EventKind;
+use crate::resource::codes::VERSION_UNAVAILABLE;
 use crate::state::Cause;
 use crate::system::fs::Rehash;
 use crate::system::observe::Observed;
 use crate::system::{clock, packages};
+
+/// An index younger than this is not fetched again for a version that it does not have.
+const FRESH_INDEX: Duration = Duration::from_secs(600);
 
 impl Run<'_> {
     /// Plans the target. A new revision that cannot be planned whole is refused whole, and what was enforced last is planned instead.
@@ -50,6 +55,8 @@ impl Run<'_> {
             Err(problem) => withdraw_packages(&mut plan, &in_words(problem.clone()), &problem.remedy),
         }
         self.simulate(&mut plan);
+        // As with the target: the end of the process gives it back at once.
+        std::mem::forget(observed);
         Ok(plan)
     }
 
@@ -74,26 +81,24 @@ impl Run<'_> {
         Ok(Scope { only: self.request.only.clone(), prune, owed })
     }
 
-    /// Looks up in the archives' index what the plan wants installed, and what follows the newest version. Whether something was
-    /// looked up.
+    /// Looks up in the archives' index what the plan wants installed or cannot find a version for, and what shall be the latest.
+    /// Whether something was looked up.
     fn consult(
         &mut self,
         plan: &Plan,
-        offers: &BTreeSet<String>,
+        latest: &BTreeSet<String>,
         observed: &mut Observed,
     ) -> Result<bool, Problem> {
-        let mut wanted: BTreeMap<String, Option<String>> = actions(plan)
-            .filter(|(_, action)| {
-                action.operation == PackageOperation::Install && action.options.file.is_none()
-            })
-            .map(|(_, action)| (action.name.clone(), action.version.clone()))
-            .collect();
-        // Healing drift is not the moment for upgrades.
-        if self.request.cause != Cause::Drift {
-            for name in offers {
-                wanted.entry(name.clone()).or_insert(None);
-            }
-        }
+        let installs = actions(plan).filter(|(_, action)| {
+            action.operation == PackageOperation::Install && action.options.file.is_none()
+        });
+        let mut wanted: BTreeMap<String, Option<String>> =
+            installs.map(|(_, action)| (action.name.clone(), action.version.clone())).collect();
+        let unavailable = plan.problems.iter().filter(|problem| problem.code == VERSION_UNAVAILABLE);
+        let unavailable: Vec<String> = unavailable.map(|problem| problem.resource.name.clone()).collect();
+        // What an event woke us for is drift; a newer version is none, and the next check finds it.
+        let latest = latest.iter().filter(|_| self.request.cause != Cause::Drift);
+        wanted.extend(unavailable.iter().chain(latest).map(|name| (name.clone(), None)));
         if wanted.is_empty() {
             return Ok(false);
         }
@@ -102,10 +107,13 @@ impl Run<'_> {
         if self.request.dry_run {
             // Fetching the index anew would change the host, if only its caches.
             manager.candidates(states)?;
-        } else {
-            let (oldest, now) = (self.site.settings.apply.package_index_age.duration(), clock::system_time());
-            packages::resolve(manager, states, &wanted, oldest, now, &mut |_| {})?;
+            return Ok(true);
         }
+        let mut oldest = self.site.settings.apply.package_index_age.duration();
+        if !unavailable.is_empty() {
+            oldest = oldest.min(FRESH_INDEX);
+        }
+        packages::resolve(manager, states, &wanted, oldest, clock::system_time(), &mut |_| {})?;
         Ok(true)
     }
 

@@ -140,6 +140,7 @@ impl Run<'_> {
             Some(verified) => verified,
             None => {
                 let mark = self.state.high_water()?;
+                self.refill(&proof.commit)?;
                 let tip = gix::ObjectId::from_hex(proof.commit.as_bytes());
                 let tip = tip.map_err(|_| Problem::from(ConvergeError::NothingProven))?;
                 let proven = self.try_judge(&Candidate { tip }, mark.as_ref())?;

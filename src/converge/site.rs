@@ -29,7 +29,7 @@ impl Site {
         if !paths.trust().exists() {
             return Err(ConfigError::NotEnrolled { path: paths.trust() }.into());
         }
-        let (mut settings, wrong) = config::load_or_last(paths)?;
+        let (mut settings, wrong) = config::load_or_last(paths, &paths.last_settings())?;
         let mut problems: Vec<Problem> = wrong.into_iter().map(Problem::from).collect();
         let root = RootOfTrust::load(&paths.trust()).map_err(|error| problems.push(error.into())).ok();
         if let Some(root) = &root {
@@ -102,6 +102,14 @@ pub enum ConvergeError {
         #[source]
         source: crate::source::ObjectError,
     },
+    /// E726: a resource that a run is limited to is not declared.
+    #[error("{resource} is not declared on this host")]
+    NotDeclared {
+        /// What was asked for.
+        resource: String,
+        /// What may have been meant.
+        near: Option<String>,
+    },
     /// E722: there is no desired state that could be enforced.
     #[error("there is no earlier state that could be enforced instead")]
     NothingToEnforce,
@@ -114,6 +122,7 @@ impl Explain for ConvergeError {
             ConvergeError::NothingProven => "E721",
             ConvergeError::NothingToEnforce => "E722",
             ConvergeError::Write { .. } => "E723",
+            ConvergeError::NotDeclared { .. } => "E726",
             ConvergeError::Content { .. } => "E724",
             ConvergeError::Store { .. } => "E725",
         })
@@ -125,6 +134,8 @@ impl Explain for ConvergeError {
             ConvergeError::Content { .. } | ConvergeError::Store { .. } => {
                 "remove the folder `store` in the state folder; the next poll fills it again".into()
             }
+            ConvergeError::NotDeclared { near: Some(near), .. } => format!("did you mean `{near}`?"),
+            ConvergeError::NotDeclared { .. } => "`abide tree` lists what is declared".into(),
             ConvergeError::Write { .. } => "check the space and the rights of the folder".into(),
             ConvergeError::NothingProven => {
                 "`abide status` shows the last poll, `abide verify` why a commit is refused".into()

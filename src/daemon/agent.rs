@@ -25,6 +25,9 @@ use crate::system::{clock, packages};
 /// Events that come in a burst (a package transaction, a checkout) are answered by one run after this.
 const SETTLE: Duration = Duration::from_millis(10);
 
+/// Drift may hide among changes that are none, so that it does not wait longer than this.
+const LONGEST_VAIN_PAUSE: Duration = Duration::from_secs(10);
+
 /// The agent.
 pub struct Agent {
     paths: Paths,
@@ -33,7 +36,10 @@ pub struct Agent {
     watches: Option<Watches>,
     units: Option<UnitWatch>,
     status: AgentStatus,
+    /// Against a fight over something that is declared.
     brake: Brake,
+    /// Against runs for changes that are nobody's drift, such as those in an ignored part of a purged directory.
+    vain: Brake,
     polling: Option<JoinHandle<Poll>>,
     running: Option<(Cause, JoinHandle<Result<(), Problem>>)>,
     /// The most urgent reason to run, when one is waiting, and when it may start.
@@ -67,7 +73,7 @@ pub fn run(paths: &Paths) -> Result<(), Problem> {
         return Err(config::ConfigError::NotEnrolled { path: paths.trust() }.into());
     }
     journal::open();
-    let (settings, wrong) = config::load_or_last(paths)?;
+    let (settings, wrong) = config::load_or_last(paths, &paths.last_settings())?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .max_blocking_threads(2)
@@ -90,6 +96,7 @@ impl Agent {
             units: None,
             status,
             brake: Brake::default(),
+            vain: Brake::default(),
             polling: None,
             running: None,
             pending: Some((Cause::Boot, now)),
@@ -146,6 +153,8 @@ impl Agent {
         notify(&[sd_notify::NotifyState::Reloading]);
         self.read_settings();
         self.next_poll = clock::instant();
+        // Whoever asks wants to see what is: another setting, the end of a suspension.
+        self.ask(Cause::Period, self.next_poll);
         self.watch().await;
         notify(&[sd_notify::NotifyState::Ready]);
     }
@@ -217,7 +226,7 @@ impl Agent {
 
     fn drifted(&mut self, _certain: bool) {
         let now = clock::instant();
-        let pause = self.brake.pause(now);
+        let pause = self.brake.pause(now).max(self.vain.pause(now).min(LONGEST_VAIN_PAUSE));
         self.ask(Cause::Drift, now + SETTLE.max(pause));
     }
 
@@ -260,8 +269,15 @@ impl Agent {
             self.read_settings();
         }
         let run: Option<RunStatus> = load(&self.paths.status());
-        if cause == Cause::Drift && run.is_some_and(|run| run.counts.changed > 0) {
-            self.brake.corrected(clock::instant());
+        if cause == Cause::Drift {
+            let healed = run.as_ref().is_some_and(|run| run.counts.changed > 0);
+            let brake = if healed { &mut self.brake } else { &mut self.vain };
+            brake.corrected(clock::instant());
+        }
+        // What drifted under a suspension is healed when it ends by itself.
+        if let Some(until) = run.and_then(|run| run.suspended).and_then(|suspended| suspended.until) {
+            let left = u64::try_from(until - clock::now()).unwrap_or(0) + 1;
+            self.next_check = self.next_check.min(clock::instant() + Duration::from_secs(left));
         }
         self.watch().await;
     }
@@ -279,7 +295,7 @@ impl Agent {
         if !needs.packages.is_empty() {
             paths.extend(packages::databases());
         }
-        let watched = self.watch_paths(&paths);
+        let watched = self.watch_paths(&paths, &needs.listings.keys().cloned().collect());
         self.suffer(Trouble::Watch, watched.err().map(|error| DaemonError::Watch(error).into()));
         if self.units.as_ref().is_none_or(|watch| *watch.units() != needs.units) {
             self.units = match needs.units.is_empty() {
@@ -290,12 +306,12 @@ impl Agent {
         self.status.watches = self.watches.as_ref().map_or(0, Watches::len) + needs.units.len();
     }
 
-    fn watch_paths(&mut self, paths: &BTreeSet<PathBuf>) -> std::io::Result<()> {
+    fn watch_paths(&mut self, paths: &BTreeSet<PathBuf>, folders: &BTreeSet<PathBuf>) -> std::io::Result<()> {
         let watches = match self.watches.take() {
             Some(watches) => watches,
             None => Watches::new()?,
         };
-        self.watches.insert(watches).set(paths)
+        self.watches.insert(watches).set(paths, folders)
     }
 
     fn publish(&mut self) {

@@ -14,7 +14,7 @@ const FIRST_PAUSE: Duration = Duration::from_secs(2);
 /// The longest pause in a fight.
 const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 
-/// Slows down healing when somebody keeps changing things back.
+/// Slows down runs of a sort when they come too often: healing, when somebody keeps changing things back; looking in vain.
 #[derive(Debug, Default)]
 pub struct Brake {
     corrections: VecDeque<Instant>,
@@ -22,7 +22,7 @@ pub struct Brake {
 }
 
 impl Brake {
-    /// Notes that a run corrected drift.
+    /// Notes that a run of the sort took place.
     pub fn corrected(&mut self, now: Instant) {
         self.forget(now);
         self.corrections.push_back(now);

@@ -12,8 +12,8 @@ use tokio::io::unix::AsyncFd;
 /// Files, directories and databases under watch.
 pub struct Watches {
     inotify: AsyncFd<Inotify>,
-    /// For each watched directory the names in it that matter; empty: all.
-    names: HashMap<WatchDescriptor, HashSet<OsString>>,
+    /// For each watched directory the names in it that matter; `None`: all.
+    names: HashMap<WatchDescriptor, Option<HashSet<OsString>>>,
 }
 
 impl Watches {
@@ -40,16 +40,21 @@ impl Watches {
         self.names.is_empty()
     }
 
-    /// Watches exactly these paths from now on, through the directories they are in.
+    /// Watches exactly these paths from now on, through the directories they are in, and everything in and below `folders`.
     ///
     /// # Errors
     /// The system's limit of watches is reached; what was added until then is watched.
-    pub fn set(&mut self, paths: &BTreeSet<PathBuf>) -> std::io::Result<()> {
-        let mut wanted: HashMap<PathBuf, HashSet<OsString>> = HashMap::new();
+    pub fn set(&mut self, paths: &BTreeSet<PathBuf>, folders: &BTreeSet<PathBuf>) -> std::io::Result<()> {
+        let mut wanted: HashMap<PathBuf, Option<HashSet<OsString>>> = HashMap::new();
         for path in paths {
             let (folder, name) = anchor(path);
-            wanted.entry(folder).or_default().extend(name);
+            wanted
+                .entry(folder)
+                .or_insert_with(|| Some(HashSet::new()))
+                .iter_mut()
+                .for_each(|names| names.extend(name.clone()));
         }
+        wanted.extend(folders.iter().flat_map(|folder| below(folder)).map(|folder| (folder, None)));
         let mask = WatchMask::CLOSE_WRITE
             | WatchMask::MOVE
             | WatchMask::CREATE
@@ -104,7 +109,7 @@ impl Watches {
 }
 
 fn matters(
-    names: &HashMap<WatchDescriptor, HashSet<OsString>>,
+    names: &HashMap<WatchDescriptor, Option<HashSet<OsString>>>,
     event: &inotify::Event<&std::ffi::OsStr>,
 ) -> bool {
     if event.mask.contains(EventMask::Q_OVERFLOW) {
@@ -115,8 +120,8 @@ fn matters(
     }
     match (names.get(&event.wd), event.name) {
         (None, _) => false,
-        (Some(_), None) => true,
-        (Some(members), Some(name)) => members.contains(name),
+        (Some(None), _) | (Some(_), None) => true,
+        (Some(Some(members)), Some(name)) => members.contains(name),
     }
 }
 
@@ -134,6 +139,20 @@ fn anchor(path: &Path) -> (PathBuf, Option<OsString>) {
     (PathBuf::from("/"), name.map(OsString::from))
 }
 
+/// A directory and all below it; a link is not followed.
+fn below(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut left = vec![folder.to_owned()];
+    while let Some(folder) = left.pop() {
+        // One that cannot be read is gone, or the run says so.
+        let Ok(entries) = std::fs::read_dir(&folder) else { continue };
+        let is_folder = |entry: &std::fs::DirEntry| entry.file_type().is_ok_and(|kind| kind.is_dir());
+        left.extend(entries.flatten().filter(is_folder).map(|entry| entry.path()));
+        found.push(folder);
+    }
+    found
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -146,7 +165,7 @@ mod tests {
         let deep = folder.path().join("not/yet/there");
         std::fs::write(&watched, "a").unwrap();
         let mut watches = Watches::new().unwrap();
-        watches.set(&[watched.clone(), deep.clone()].into()).unwrap();
+        watches.set(&[watched.clone(), deep.clone()].into(), &BTreeSet::new()).unwrap();
 
         std::fs::write(folder.path().join("other"), "x").unwrap();
         let quiet = tokio::time::timeout(Duration::from_millis(50), watches.changed()).await;
@@ -171,12 +190,23 @@ mod tests {
             std::fs::create_dir(path.parent().unwrap()).unwrap();
         }
         let mut watches = Watches::new().unwrap();
-        watches.set(&[one.clone()].into()).unwrap();
-        watches.set(&[two.clone()].into()).unwrap();
+        watches.set(&[one.clone()].into(), &BTreeSet::new()).unwrap();
+        watches.set(&[two.clone()].into(), &BTreeSet::new()).unwrap();
         assert_eq!(watches.len(), 1);
         std::fs::write(&one, "x").unwrap();
         assert!(tokio::time::timeout(Duration::from_millis(50), watches.changed()).await.is_err());
         std::fs::write(&two, "x").unwrap();
+        tokio::time::timeout(Duration::from_secs(5), watches.changed()).await.unwrap().unwrap();
+    }
+    #[tokio::test(flavor = "current_thread")]
+    async fn a_stranger_anywhere_below_a_folder_is_noticed() {
+        let folder = tempfile::tempdir().unwrap();
+        let deep = folder.path().join("tree/deep");
+        std::fs::create_dir_all(&deep).unwrap();
+        let mut watches = Watches::new().unwrap();
+        // The one file that is declared there must not hide the others.
+        watches.set(&[deep.join("declared")].into(), &[folder.path().join("tree")].into()).unwrap();
+        std::fs::write(deep.join("stranger"), "x").unwrap();
         tokio::time::timeout(Duration::from_secs(5), watches.changed()).await.unwrap().unwrap();
     }
 }

@@ -77,7 +77,7 @@ pub fn make(
         }
         draft.resource(position, declared, host, &provisions, scope);
     }
-    draft.prune(desired, inventory, host, scope);
+    draft.prune(desired, inventory, host, scope, &provisions);
     Ok(draft.plan)
 }
 
@@ -156,17 +156,21 @@ impl Draft {
         }
     }
 
-    fn prune(&mut self, desired: &[Declared], inventory: &[Managed], host: &Observed, scope: &Scope) {
+    fn prune(
+        &mut self,
+        desired: &[Declared],
+        inventory: &[Managed],
+        host: &Observed,
+        scope: &Scope,
+        still_wanted: &HashSet<Provision>,
+    ) {
         let mut departed: Vec<&Managed> = departed(desired, inventory)
             .into_iter()
             .filter(|managed| scope.covers(&managed.declared.id))
             .collect();
         departed.sort_by(|a, b| removal_order(&b.declared).cmp(&removal_order(&a.declared)));
-        let still_wanted = provisions(desired);
         let (removable, released): (Vec<_>, Vec<_>) = departed.into_iter().partition(|managed| {
-            managed.created
-                && managed.declared.common.prune
-                && !provides_any(&managed.declared, &still_wanted)
+            managed.created && managed.declared.common.prune && !provides_any(&managed.declared, still_wanted)
         });
         self.plan.released = released.iter().map(|managed| managed.declared.id.clone()).collect();
         if let Some(reason) = refuse_prune(removable.len(), desired.len(), inventory.len(), scope.prune) {

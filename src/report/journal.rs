@@ -34,6 +34,11 @@ pub fn open() {
     let _ = subscriber.try_init();
 }
 
+/// Writes a line that is no event.
+pub fn note(text: &str) {
+    tracing::info!(target: TARGET, "{}", escaped(text));
+}
+
 /// Writes one event. Text that comes from the branch is escaped.
 pub fn write(event: &Event) {
     let Some(kind) = event.kind else { return };

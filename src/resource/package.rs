@@ -170,8 +170,7 @@ ensure = "purged"
 
     fn needs(&self, needs: &mut Needs) {
         needs.packages.insert(self.name.clone());
-        let chosen = self.version.as_ref().is_some_and(|accepted| !accepted.complete());
-        if self.options.file.is_none() && (chosen || self.ensure == PackageEnsure::Latest) {
+        if self.options.file.is_none() && self.ensure == PackageEnsure::Latest {
             needs.offers.insert(self.name.clone());
         }
     }
@@ -522,7 +521,7 @@ mod tests {
         let table = "version = \"1.24-2\"";
         assert_eq!(planned(table, PackageState::default()), "installed 1.24-2");
         for (table, expected) in
-            [(table, false), ("", false), ("version = \"1.24\"", true), ("ensure = \"latest\"", true)]
+            [(table, false), ("", false), ("version = \"1.24\"", false), ("ensure = \"latest\"", true)]
         {
             let mut needs = Needs::default();
             declare::<Package>("nginx", table).unwrap().needs(&mut needs);

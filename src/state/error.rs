@@ -8,7 +8,7 @@ use crate::error::{Code, Explain};
 #[derive(Debug, thiserror::Error)]
 pub enum StateError {
     /// The folder could be changed by others (E501).
-    #[error("the state folder {path} is not safe: {reason}")]
+    #[error("the state {path} is not safe: {reason}")]
     Unsafe {
         /// The folder or file.
         path: PathBuf,
@@ -86,7 +86,7 @@ impl Explain for StateError {
     fn remedy(&self) -> String {
         match self {
             StateError::Unsafe { path, .. } => format!(
-                "find out who could have changed it; then `chown -R root:root {0}` and `chmod 0700 {0}`",
+                "find out who could have changed it; then `chown root:root {0}` and `chmod go-w {0}`",
                 path.display()
             ),
             StateError::Open { .. } => "run as root, and check the file system".into(),

@@ -65,6 +65,17 @@ impl State {
         if answer == "ok" { Ok(()) } else { Err(self.damaged(answer)) }
     }
 
+    /// Ends the use of the state at the end of a process. Where nothing was written, SQLite's two helper files stay for the next
+    /// process, because making and removing them takes longer than a run that finds nothing to do.
+    pub fn leave(self) {
+        let mut log = self.path.clone().into_os_string();
+        log.push("-wal");
+        if std::fs::metadata(log).is_ok_and(|log| log.len() == 0) {
+            // The system closes what it holds when the process ends.
+            std::mem::forget(self.connection);
+        }
+    }
+
     /// Tells SQLite's errors apart.
     fn sql<T>(&self, result: rusqlite::Result<T>) -> Result<T, StateError> {
         result.map_err(|source| open::explain(&self.path, source))

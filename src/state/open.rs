@@ -157,7 +157,11 @@ fn io(path: &Path, source: std::io::Error) -> StateError {
 
 pub(super) fn explain(path: &Path, source: rusqlite::Error) -> StateError {
     let path = path.to_owned();
+    // The shared memory of the journal is a file, too, and SQLite has no code of its own for a disk without room for it.
+    let no_room =
+        source.sqlite_error().is_some_and(|error| error.extended_code == rusqlite::ffi::SQLITE_IOERR_SHMSIZE);
     match source.sqlite_error_code() {
+        Some(_) if no_room => StateError::Full { path },
         Some(ErrorCode::DiskFull) => StateError::Full { path },
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => StateError::Busy { path },
         Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {

@@ -398,3 +398,20 @@ fn cost() {
     measure("the same while another process has it open", 200, &mut open);
     drop(keep);
 }
+
+#[test]
+fn what_leaves_without_a_change_keeps_the_helper_files_and_what_wrote_does_not() {
+    let folder = folder();
+    let log = folder.path().join("state.sqlite-wal");
+    drop(State::open(folder.path()).unwrap());
+    assert!(!log.exists());
+    let state = State::open(folder.path()).unwrap();
+    assert_eq!(state.applied().unwrap(), None);
+    state.leave();
+    assert!(log.exists());
+    let mut state = State::open(folder.path()).unwrap();
+    state.set_applied(&revision("c1")).unwrap();
+    state.leave();
+    let state = State::inspect(folder.path()).unwrap().unwrap();
+    assert_eq!(state.applied().unwrap().unwrap().commit, "c1");
+}

@@ -9,12 +9,13 @@ use std::path::{Path, PathBuf};
 /// Everything that a desired state needs to know, collected from all resources before the host is asked.
 #[derive(Debug, Default)]
 pub struct Needs {
-    /// Paths to look at, and what of them.
-    pub paths: BTreeMap<PathBuf, PathNeed>,
+    /// Paths to look at, and what of them. A `HashMap`, since comparing paths goes through their components, which costs more than
+    /// looking at them does; whoever needs an order makes one.
+    pub paths: HashMap<PathBuf, PathNeed>,
     /// Packages by name.
     pub packages: BTreeSet<String>,
-    /// Of those packages, the ones whose versions on offer matter even though they are installed (`latest`, version ranges);
-    /// for a package that is not installed they always do.
+    /// Of those packages, the ones whose versions on offer matter even when the installed one would do (`latest`). The package
+    /// manager has to be asked for them, which is slow: [`Host::observe`](super::Host::observe) leaves it to the run.
     pub offers: BTreeSet<String>,
     /// Units by full name.
     pub units: BTreeSet<String>,

@@ -5,7 +5,7 @@
 
 use std::error::Error;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::config::Span;
 use crate::source::error::FetchError;
@@ -16,6 +16,8 @@ pub(super) struct Witness<'a> {
     pub ssh_log: Option<&'a PathBuf>,
     /// The longest silence that was allowed.
     pub timeout: Span,
+    /// Where what is received goes.
+    pub repository: &'a Path,
 }
 
 /// What was found in the chain of causes.
@@ -28,6 +30,7 @@ struct Evidence {
     status: Option<u16>,
     redirect: bool,
     cut_off: bool,
+    full: bool,
 }
 
 pub(super) fn explain(error: &gix::Error, witness: &Witness) -> FetchError {
@@ -67,6 +70,7 @@ impl Evidence {
                     | io::ErrorKind::NetworkUnreachable
                     | io::ErrorKind::ConnectionReset
             );
+            self.full |= matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
             self.cut_off |= error.kind() == io::ErrorKind::UnexpectedEof;
             // `source()` of such an error skips what it wraps.
             if let Some(inner) = error.get_ref() {
@@ -82,6 +86,10 @@ impl Evidence {
         let said = |part: &str| self.texts.iter().any(|text| text.contains(part));
         let reason = crate::error::escaped(self.texts.last().map_or("no reason given", String::as_str));
         let whole = crate::error::escaped(&self.texts.join(": "));
+        // Our own fault, whatever the library makes of it.
+        if self.full || said("No space left on device") {
+            return FetchError::Spool { path: witness.repository.to_owned(), reason: whole };
+        }
         if self.tls {
             return FetchError::Tls { reason };
         }

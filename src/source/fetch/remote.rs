@@ -88,6 +88,7 @@ fn exchange(
     let witness = Witness {
         ssh_log: (url.scheme == Scheme::Ssh).then_some(&task.ssh_log),
         timeout: task.source.timeout,
+        repository: &task.repository,
     };
     let failed = |error: gix::Error| explain(&error, &witness);
     let specification = format!("+{}:{BRANCH}", task.source.reference);

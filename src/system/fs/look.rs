@@ -3,11 +3,12 @@
 use rustix::fs::{AtFlags, CWD, FileType as RawType, Mode, OFlags, Statx, StatxAttributes, StatxFlags};
 use rustix::io::Errno;
 use sha2::{Digest, Sha256};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::extended;
 use super::fingerprint::{Findings, Fingerprints, Identity};
@@ -30,6 +31,9 @@ const LARGEST: u64 = 1 << 30;
 /// Below this many paths a second thread costs more than it saves (see `benches/observe.rs`).
 const WORTH_A_THREAD: usize = 192;
 
+/// How many paths a thread takes at once: neighbours share a directory, and the last share ends soon.
+const SHARE: usize = 32;
+
 /// Large enough that most configuration files are one read.
 const BUFFER: usize = 64 << 10;
 
@@ -38,30 +42,31 @@ const TRIES: u32 = 3;
 
 /// Looks at every path once. Parents are opened once each; content is hashed unless the cache knows it.
 pub fn observe(
-    needs: &BTreeMap<PathBuf, PathNeed>,
+    needs: &HashMap<PathBuf, PathNeed>,
     fingerprints: &mut Fingerprints,
     rehash: Rehash,
 ) -> HashMap<PathBuf, PathState> {
-    let asked: Vec<(&PathBuf, PathNeed)> = needs.iter().map(|(path, need)| (path, *need)).collect();
+    let mut asked: Vec<(&PathBuf, PathNeed)> = needs.iter().map(|(path, need)| (path, *need)).collect();
+    // By bytes: what is in one directory is together, and that is all that is needed.
+    asked.sort_unstable_by(|(left, _), (right, _)| left.as_os_str().cmp(right.as_os_str()));
     let taken = clock::nanoseconds();
     let known = &*fingerprints;
-    let pass = |part: &[(&PathBuf, PathNeed)]| Pass::new(known, rehash, taken).run(part);
+    let next = AtomicUsize::new(0);
+    let pass = || Pass::new(known, rehash, taken).run(&asked, &next);
     let parts = if asked.len() < WORTH_A_THREAD {
-        vec![pass(&asked)]
+        vec![pass()]
     } else {
-        let (front, back) = asked.split_at(asked.len() / 2);
         std::thread::scope(|scope| {
-            let other = scope.spawn(|| pass(back));
-            let own = pass(front);
+            let other = scope.spawn(pass);
+            let own = pass();
             // The thread has nothing that panics; if it does, this thread shall too.
             vec![own, other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))]
         })
     };
     let mut states = HashMap::with_capacity(asked.len());
     let mut learnt = Vec::with_capacity(parts.len());
-    let mut asked = asked.into_iter();
     for (answers, findings) in parts {
-        states.extend(asked.by_ref().take(answers.len()).map(|(path, _)| path.clone()).zip(answers));
+        states.extend(answers.into_iter().map(|(path, state)| (path.clone(), state)));
         learnt.push(findings);
     }
     fingerprints.learn(learnt);
@@ -103,11 +108,21 @@ impl<'a> Pass<'a> {
         }
     }
 
-    fn run(mut self, asked: &[(&PathBuf, PathNeed)]) -> (Vec<PathState>, Findings) {
+    /// Takes one share after the other until none is left, so that a thread that gets little of the processor keeps nobody waiting.
+    fn run<'p>(
+        mut self,
+        asked: &[(&'p PathBuf, PathNeed)],
+        next: &AtomicUsize,
+    ) -> (Vec<(&'p PathBuf, PathState)>, Findings) {
         let mut parents = Parents::default();
         let mut answers = Vec::with_capacity(asked.len());
-        for (path, need) in asked {
-            answers.push(self.path(path, *need, &mut parents).unwrap_or_else(unreadable));
+        loop {
+            let from = next.fetch_add(SHARE, Ordering::Relaxed);
+            let Some(rest) = asked.get(from..).filter(|rest| !rest.is_empty()) else { break };
+            for (path, need) in rest.iter().take(SHARE) {
+                let state = self.path(path, *need, &mut parents).unwrap_or_else(unreadable);
+                answers.push((*path, state));
+            }
         }
         (answers, self.findings)
     }

@@ -385,10 +385,11 @@ pub(super) fn error_name(error: &zbus::Error) -> String {
 /// The interface of service units.
 const SERVICE: &str = "org.freedesktop.systemd1.Service";
 
-/// The last lines that a unit left in the journal; none when it cannot be read, for this only adds to an error.
+/// The last lines that a unit's own processes left in the journal; none when it cannot be read, for this only adds to an error.
 fn journal(unit: &str) -> Vec<String> {
-    let argv = ["journalctl", "--quiet", "--no-pager", "--lines=10", "--output=cat", "--unit", unit]
-        .map(String::from);
+    // Not `--unit`: that adds what systemd says of each start and end, and leaves no room for the reason.
+    let own = format!("_SYSTEMD_UNIT={unit}");
+    let argv = ["journalctl", "--quiet", "--no-pager", "--lines=10", "--output=cat", &own].map(String::from);
     let program = crate::system::exec::Program {
         timeout: Duration::from_secs(10),
         ..crate::system::exec::Program::new(argv)

@@ -91,7 +91,7 @@ fn accounts_become_as_declared_and_stay() {
     site.settled();
 
     // Another shell, unlocked, another group; a number that may not change.
-    let role = role().replace("/bin/bash", "/bin/sh").replace("locked = true", "locked = false\nshell-x = 1");
+    let role = role().replace("/bin/bash", "/bin/sh").replace("locked = true", "locked = true\nshell-x = 1");
     site.declare(&role);
     let output = site.sync();
     assert!(output.code == 2 && output.stdout.contains("shell-x"), "{output:#?}");

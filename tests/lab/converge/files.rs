@@ -225,6 +225,31 @@ fn a_content_that_does_not_validate_is_not_put_in_place(site: &Site) {
         "a staged file is left"
     );
     site.converged(FILES);
+
+    // Other names of a file are not cut off without a word; what is in the way of another type is not removed.
+    site.holds(
+        "rm -f /srv/other-name; ln /srv/text /srv/other-name; echo x >>/srv/text; mkdir -p /srv/rendered.d/x",
+    );
+    let output = site.sync();
+    assert!(output.code == 2 && output.stdout.contains("E455"), "{output:#?}");
+    site.holds("grep -q x /srv/other-name; rm /srv/other-name");
+    site.synced();
+    let before = site.status()["run"]["revision"]["commit"].clone();
+    site.declare(&format!(
+        "{FILES}\n[file.\"/srv/rendered.d\"]\ncontent = \"x\"\n[file.\"/srv/new\"]\ncontent = \"x\"\n"
+    ));
+    let output = site.sync();
+    assert!(
+        output.code == 2 && output.stdout.contains("[E3") && output.stdout.contains("/srv/rendered.d"),
+        "{output:#?}"
+    );
+    site.holds("test -d /srv/rendered.d/x; test ! -e /srv/new");
+    assert_eq!(
+        site.status()["run"]["revision"]["commit"],
+        before,
+        "a revision that cannot be planned is refused whole"
+    );
+    site.converged(FILES);
 }
 
 fn a_secret_is_nowhere_but_in_its_file(site: &Site) {

@@ -115,6 +115,9 @@ fn pushes_arrive(site: &Site) {
     assert!(code.starts_with("E2"), "{status:#}");
     site.holds("rm /etc/watched");
     site.host.wait_for("grep -q 'pushed 3' /etc/watched", Duration::from_secs(10));
+    let text = site.abide(&["status"]).stdout;
+    assert!(text.contains("did you mean `mode`?") && text.contains("roles/base/role.toml:4"), "{text}");
+    println!("$ abide status\n{text}");
     site.declare(BASE);
     site.wait_synced();
 
@@ -131,8 +134,12 @@ fn pushes_arrive(site: &Site) {
     );
     site.holds("rm /etc/watched");
     site.host.wait_for("grep -qx watched /etc/watched", Duration::from_secs(10));
-    let journal = site.journal();
-    assert_eq!(journal.matches("Nobody signed this").count().max(1), 1, "told once:\n{journal}");
+    let code = status["run"]["problems"][0]["code"].as_str().expect("a problem has a code");
+    let (journal, told) = (site.journal(), format!("[{code}]"));
+    assert_eq!(journal.matches(&told).count(), 1, "{told} is told once, not with every run:\n{journal}");
+    let text = site.abide(&["status"]);
+    assert!(text.code == 1 && text.stdout.contains(&told) && text.stdout.contains("do:"), "{text:#?}");
+    println!("$ abide status\n{}", text.stdout);
     // Replaced by a signed one, it is forgotten.
     site.fleet.git(&["reset", "-q", "--hard", "HEAD~1"]).success();
     site.declare(BASE);
@@ -148,7 +155,13 @@ fn a_suspension_holds_and_ends(site: &Site) {
     site.holds("test ! -e /etc/watched");
     let text = site.abide(&["status"]);
     assert!(text.code == 1 && text.stdout.contains("looking around"), "{text:#?}");
+    println!("$ abide status\n{}", text.stdout);
     site.abide(&["resume"]).success();
+    site.host.wait_for("test -e /etc/watched", Duration::from_secs(10));
+    site.wait_synced();
+    // One with an end ends by itself, and what drifted meanwhile is healed then.
+    site.abide(&["suspend", "--reason", "a moment", "--for", "2s"]).success();
+    site.holds("rm /etc/watched; sleep 0.3; test ! -e /etc/watched");
     site.host.wait_for("test -e /etc/watched", Duration::from_secs(10));
     site.wait_synced();
 }

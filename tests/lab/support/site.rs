@@ -67,6 +67,8 @@ impl Site {
     pub fn enrolled(options: &SiteOptions<'_>) -> Self {
         let site = Self::ready(options);
         site.enroll().success();
+        // The agent runs when it starts, and once more when its first poll has come back.
+        site.wait_status("the run after the first poll", |run| run["cause"] == "poll");
         site.wait_synced();
         site
     }
@@ -151,7 +153,13 @@ impl Site {
     /// Proves that another run finds nothing to do, and writes nothing.
     #[track_caller]
     pub fn settled(&self) {
-        let stat = || self.host.sh("stat -c '%n %.9Y %s' /var/lib/abide/state.sqlite*").success();
+        // Writes go to the log beside it first; a run that only reads may make that, empty.
+        let stat = || {
+            let files = "/var/lib/abide/state.sqlite /var/lib/abide/state.sqlite-wal";
+            self.host
+                .sh(&format!("find {files} -size +0 -printf '%p %T@ %s\\n' 2>/dev/null || true"))
+                .success()
+        };
         let before = stat();
         let output = self.sync();
         let status = self.status();

@@ -85,9 +85,12 @@ fn passwords_and_locks_are_set_apart() {
     let unlocked = UserAction { locked: Some(false), ..user("alice") };
     assert_eq!(accounts.change_user(&unlocked).unwrap_err().code().0, "E441", "no password to unlock");
     for (password, locked, expected) in [
-        (Some(hash), None, (hash, true)),
-        (None, Some(false), (hash, false)),
+        // The first hash opens the account; a later one does not lift a lock.
+        (Some(hash), None, (hash, false)),
         (None, Some(true), (hash, true)),
+        (Some("$6$other$0123"), None, ("$6$other$0123", true)),
+        (None, Some(false), ("$6$other$0123", false)),
+        (Some(hash), Some(true), (hash, true)),
         (Some("$6$other$0123"), Some(false), ("$6$other$0123", false)),
     ] {
         let action = UserAction { password: password.map(str::to_owned), locked, ..user("alice") };

@@ -1,7 +1,7 @@
 //! Observation: the way to a path, hashes, the cache, listings, extended attributes.
 
 use sha2::{Digest, Sha256};
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -49,7 +49,7 @@ fn a_way_is_followed_only_where_root_alone_can_redirect_it() {
         ("relative".into(), Some(PathState::Unreadable("it is not a plain absolute path".into()))),
     ] {
         let alone = look(&path, content());
-        let needs = BTreeMap::from([(path.clone(), content()), (at("real/file"), content())]);
+        let needs = HashMap::from([(path.clone(), content()), (at("real/file"), content())]);
         let together = observe(&needs, &mut Fingerprints::default(), Rehash::Never).remove(&path).unwrap();
         assert_eq!(alone, together, "{}", path.display());
         match expected {
@@ -70,7 +70,7 @@ fn usr_merged_ways_work() {
 #[test]
 fn hashes_are_those_of_the_bytes() {
     let folder = folder();
-    let mut needs = BTreeMap::new();
+    let mut needs = HashMap::new();
     // Around the buffer's size, and enough files for two threads.
     let sizes = [0, 1, 65535, 65536, 65537, 200_000].into_iter().chain(100..400);
     for (number, size) in sizes.enumerate() {
@@ -113,7 +113,7 @@ fn a_fresh_file_is_not_trusted_to_the_cache() {
     std::fs::write(&path, "one").unwrap();
     // Old by its modification time, fresh by its change time.
     age(&path, Duration::from_nanos(2 * MARGIN as u64));
-    let needs = BTreeMap::from([(path.clone(), content())]);
+    let needs = HashMap::from([(path.clone(), content())]);
     let mut fingerprints = Fingerprints::default();
     observe(&needs, &mut fingerprints, Rehash::Never);
     assert!(fingerprints.is_empty(), "another write within the clock's tick would go unseen");
@@ -123,7 +123,7 @@ fn a_fresh_file_is_not_trusted_to_the_cache() {
 fn a_settled_file_is_hashed_once_and_again_when_anything_changes() {
     // `/etc/passwd`-like: something on this host that has not changed for seconds.
     let path = std::env::current_exe().unwrap();
-    let needs = BTreeMap::from([(path.clone(), content())]);
+    let needs = HashMap::from([(path.clone(), content())]);
     let mut fingerprints = Fingerprints::default();
     let first = observe(&needs, &mut fingerprints, Rehash::Never);
     if fingerprints.is_empty() {
