@@ -28,6 +28,9 @@ const SETTLE: Duration = Duration::from_millis(10);
 /// Drift may hide among changes that are none, so that it does not wait longer than this.
 const LONGEST_VAIN_PAUSE: Duration = Duration::from_secs(10);
 
+/// While somebody works with packages, healing looks again after this.
+const PACKAGES: Duration = Duration::from_millis(250);
+
 /// The agent.
 pub struct Agent {
     paths: Paths,
@@ -190,6 +193,7 @@ impl Agent {
             self.next_check = now + self.settings.agent.check.duration();
             self.ask(Cause::Period, now);
         }
+        self.let_packages_finish(now);
         if self.running.is_none()
             && let Some((cause, _)) = self.pending.take_if(|(_, at)| now >= *at)
         {
@@ -198,6 +202,18 @@ impl Agent {
             let rehash = cause == Cause::Period && every > 0 && self.checks.is_multiple_of(every);
             self.running =
                 Some((cause, tokio::task::spawn_blocking(runs::start(&self.paths, cause, rehash))));
+        }
+    }
+
+    /// Puts healing off while somebody works with packages: a service that is stopped for an upgrade is no drift, and starting it
+    /// would make the upgrade fail.
+    fn let_packages_finish(&mut self, now: Instant) {
+        if self.running.is_none()
+            && let Some((Cause::Drift, at)) = &mut self.pending
+            && now >= *at
+            && packages::under_way()
+        {
+            *at = now + PACKAGES;
         }
     }
 

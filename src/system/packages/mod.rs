@@ -122,6 +122,13 @@ pub trait PackageManager: Send {
     fn compare(&self, left: &str, right: &str) -> Ordering;
 }
 
+/// Whether somebody works with packages at this moment.
+pub fn under_way() -> bool {
+    ["/var/lib/dpkg/lock-frontend", "/var/lib/dpkg/lock", "/var/lib/rpm/.rpm.lock"]
+        .into_iter()
+        .any(|path| lock::lock_holder(path).is_some())
+}
+
 /// Files that change when packages do, to be watched. Those of package managers that the host does not have do not exist.
 pub fn databases() -> [PathBuf; 2] {
     ["/var/lib/dpkg/status", "/var/lib/rpm/rpmdb.sqlite"].map(PathBuf::from)
