@@ -552,7 +552,7 @@ mod tests {
     #[test]
     fn a_policy_table_is_read() {
         let offers = policy(
-            "nginx:\n  Installed: 1.0-1\n  Candidate: 1.22.1-9+deb12u2\n  Version table:\n     1.22.1-9+deb12u2 500\n        500 http://deb.debian.org/debian bookworm/main amd64 Packages\n     1.22.1-9 500\n        500 http://a b Packages\n        500 http://c d Packages\n *** 1.0-1 100\n        100 /var/lib/dpkg/status\nvirtual:\n  Installed: (none)\n  Candidate: (none)\n  Version table:\nlibc6:i386:\n  Installed: (none)\n  Candidate: 2.36\n  Version table:\n     2.36 500\n        500 http://a b Packages\n",
+            "nginx:\n  Installed: 1.0-1\n  Candidate: 1.22.1-9+deb12u2\n  Version table:\n     1.22.1-9+deb12u2 500\n        500 http://archive.example/debian bookworm/main amd64 Packages\n     1.22.1-9 500\n        500 http://a b Packages\n        500 http://c d Packages\n *** 1.0-1 100\n        100 /var/lib/dpkg/status\nvirtual:\n  Installed: (none)\n  Candidate: (none)\n  Version table:\nlibc6:i386:\n  Installed: (none)\n  Candidate: 2.36\n  Version table:\n     2.36 500\n        500 http://a b Packages\n",
         );
         let nginx = Offer {
             candidate: Some("1.22.1-9+deb12u2".into()),
