@@ -105,6 +105,10 @@ impl Run<'_> {
         let Some(manager) = self.host.packages() else { return Ok(false) };
         let states = &mut observed.packages;
         if self.request.dry_run {
+            if manager.index_age(clock::system_time()).is_none() {
+                // A host that never fetched an index knows nothing of archives; the run itself fetches one.
+                return Ok(false);
+            }
             // Fetching the index anew would change the host, if only its caches.
             manager.candidates(states)?;
             return Ok(true);
@@ -152,7 +156,11 @@ fn in_words(problem: Problem) -> String {
 
 impl Run<'_> {
     fn unasked_removals(&mut self, actions: &[PackageAction]) -> Result<Vec<String>, Problem> {
+        let dry_run = self.request.dry_run;
         let Some(manager) = self.host.packages() else { return Ok(Vec::new()) };
+        if dry_run && manager.index_age(clock::system_time()).is_none() {
+            return Ok(Vec::new());
+        }
         let simulation = manager.simulate(actions)?;
         let asked = |name: &str| {
             let goes = |action: &PackageAction| {
