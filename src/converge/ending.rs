@@ -2,15 +2,14 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use super::{Report, Run, Target};
-use crate::apply::{Outcome, StepOutcome};
+use super::{Report, Run, Stored, Target};
+use crate::apply::{Contents, Outcome, StepOutcome};
 use crate::error::Problem;
 use crate::plan::Plan;
 use crate::plan::diff::{self, Sides};
 use crate::report::EventKind;
 use crate::report::status::{Health, Sync, save};
-use crate::resource::{Content, ContentOrigin, ResourceId};
-use crate::source::Objects;
+use crate::resource::{Content, ResourceId};
 use crate::state::{Counts, RunStart};
 use crate::system::{clock, fs};
 
@@ -250,13 +249,13 @@ impl Run<'_> {
     fn diff(&mut self, plan: &Plan) -> String {
         // Without a store inline content is still shown.
         let _ = self.store();
-        let sides = HostSides { store: self.store.as_ref() };
+        let sides = HostSides { contents: Stored { store: self.store.as_ref() } };
         plan.steps.iter().map(|step| diff::render(step, &sides)).collect()
     }
 }
 
 struct HostSides<'a> {
-    store: Option<&'a crate::source::store::Store>,
+    contents: Stored<'a>,
 }
 
 impl Sides for HostSides<'_> {
@@ -265,12 +264,6 @@ impl Sides for HostSides<'_> {
     }
 
     fn after(&self, content: &Content) -> Option<Vec<u8>> {
-        match &content.origin {
-            ContentOrigin::Inline(bytes) => Some(bytes.clone()),
-            ContentOrigin::Blob(id) => {
-                let id = gix::ObjectId::from_hex(id.as_bytes()).ok()?;
-                self.store?.blob(id).ok()
-            }
-        }
+        self.contents.bytes(content).ok()
     }
 }

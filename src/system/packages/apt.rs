@@ -9,8 +9,8 @@ use std::time::{Duration, SystemTime};
 
 use super::lock::{await_lock, lock_holder};
 use super::{
-    Batch, LOCK_PATIENCE, PackageError, PackageManager, Planned, Simulation, bare, batches, compare_dpkg,
-    dpkg, guard, reason, run_in_unit,
+    Batch, LOCK_PATIENCE, PackageError, PackageManager, Planned, Simulation, bare, batches,
+    check_version_and_file, compare_dpkg, dpkg, guard, reason, run_in_unit,
 };
 use crate::plan::{Conffiles, PackageAction, PackageOperation};
 use crate::system::clock;
@@ -211,20 +211,7 @@ fn check_name(name: &str) -> Result<(), PackageError> {
 
 fn check(action: &PackageAction) -> Result<(), PackageError> {
     check_name(&action.name)?;
-    if let Some(version) = &action.version {
-        let good = version.starts_with(|first: char| first.is_ascii_alphanumeric())
-            && version.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".+-~:".contains(&byte));
-        if !good {
-            return Err(PackageError::Grammar { manager: "apt", what: "version", text: version.clone() });
-        }
-    }
-    if let Some(file) = action.options.file.as_ref().filter(|file| !file.is_absolute()) {
-        return Err(PackageError::Grammar {
-            manager: "apt",
-            what: "absolute path",
-            text: file.display().to_string(),
-        });
-    }
+    check_version_and_file("apt", b".+-~:", action)?;
     Ok(())
 }
 

@@ -144,6 +144,27 @@ pub fn detect() -> Option<Box<dyn PackageManager>> {
     apt.values().any(|state| state.installed.is_some()).then(|| Box::new(Apt) as Box<dyn PackageManager>)
 }
 
+/// Checks what an action names beside its package: a version of letters, digits and `marks` that begins with a letter or digit, and a
+/// file by its absolute path. Both go into argument lists.
+fn check_version_and_file(
+    manager: &'static str,
+    marks: &[u8],
+    action: &PackageAction,
+) -> Result<(), PackageError> {
+    if let Some(version) = &action.version {
+        let good = version.starts_with(|first: char| first.is_ascii_alphanumeric())
+            && version.bytes().all(|byte| byte.is_ascii_alphanumeric() || marks.contains(&byte));
+        if !good {
+            return Err(PackageError::Grammar { manager, what: "version", text: version.clone() });
+        }
+    }
+    if let Some(file) = action.options.file.as_ref().filter(|file| !file.is_absolute()) {
+        let text = file.display().to_string();
+        return Err(PackageError::Grammar { manager, what: "absolute path", text });
+    }
+    Ok(())
+}
+
 /// Looks up what archives offer for the packages of `wanted` (name and, where one is asked for, exact version), and refreshes the index
 /// once if it is older than `oldest`, missing, or does not know one of them.
 ///
