@@ -173,7 +173,7 @@ fn fetch(paths: &Paths, settings: &Settings, url: &str) -> Result<Option<Candida
         }
         .into());
     }
-    Ok(gix::ObjectId::from_hex(note.tip.as_bytes()).ok().map(|tip| Candidate { tip }))
+    Ok(gix::ObjectId::from_hex(note.tip.as_bytes()).ok().map(Candidate::at))
 }
 
 /// The fleet's identity, from the tree of the introduction. The commit's id is given, so its tree cannot be another one.

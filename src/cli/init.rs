@@ -225,7 +225,7 @@ pub fn found(arguments: &Arguments) -> Result<Founded, Problem> {
 fn prove(author: &Author, root: &RootOfTrust) -> Result<(), Problem> {
     let repository = Repository::open(&author.directory)?;
     let tip = repository.resolve("HEAD")?;
-    let judgement = judge(&repository, root, None, &Candidate { tip }, clock::now())?;
+    let judgement = judge(&repository, root, None, &Candidate::at(tip), clock::now())?;
     judgement.rejection.map_or(Ok(()), |rejection| Err(rejection.into()))
 }
 

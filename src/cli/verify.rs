@@ -190,7 +190,7 @@ fn explain(
     mark: Option<&HighWater>,
     tip: ObjectId,
 ) -> Result<Explanation, Problem> {
-    let candidate = Candidate { tip };
+    let candidate = Candidate::at(tip);
     let mut judgement = judge(objects, root, mark, &candidate, clock::now())?;
     // A commit below the mark was accepted in its time: say how, rather than that it would be a step back now.
     if judgement.rejection.as_ref().is_some_and(|rejection| rejection.code() == Code("E030")) {

@@ -143,7 +143,7 @@ impl Run<'_> {
                 self.refill(&proof.commit)?;
                 let tip = gix::ObjectId::from_hex(proof.commit.as_bytes());
                 let tip = tip.map_err(|_| Problem::from(ConvergeError::NothingProven))?;
-                let proven = self.try_judge(&Candidate { tip }, mark.as_ref())?;
+                let proven = self.try_judge(&Candidate::at(tip), mark.as_ref())?;
                 proven.ok_or(ConvergeError::NothingProven)?
             }
         };

@@ -398,6 +398,9 @@ mod testing {
         fn commit(&self, id: ObjectId) -> Result<Vec<u8>, ObjectError> {
             Err(ObjectError::Missing { id })
         }
+        fn tag(&self, id: ObjectId) -> Result<Vec<u8>, ObjectError> {
+            Err(ObjectError::Missing { id })
+        }
         fn tree(&self, id: ObjectId) -> Result<Vec<Entry>, ObjectError> {
             self.trees.get(&id).cloned().ok_or(ObjectError::Missing { id })
         }

@@ -47,6 +47,15 @@ const NOTE: &str = "note.json";
 pub struct Candidate {
     /// The commit that the fetcher says the branch is at.
     pub tip: gix::ObjectId,
+    /// Tag objects that may approve a commit; unproven like the rest.
+    pub approvals: Vec<gix::ObjectId>,
+}
+
+impl Candidate {
+    /// A tip with nothing beside it.
+    pub fn at(tip: gix::ObjectId) -> Candidate {
+        Candidate { tip, approvals: Vec::new() }
+    }
 }
 
 /// What the fetcher says of its last poll; written whole, by rename, as `note.json` in the spool. Shown in the status, trusted for nothing.

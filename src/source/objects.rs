@@ -10,6 +10,12 @@ pub trait Objects {
     /// See [`ObjectError`].
     fn commit(&self, id: ObjectId) -> Result<Vec<u8>, ObjectError>;
 
+    /// The raw bytes of an annotated tag, without the object header.
+    ///
+    /// # Errors
+    /// See [`ObjectError`].
+    fn tag(&self, id: ObjectId) -> Result<Vec<u8>, ObjectError>;
+
     /// The entries of a tree, in Git's order, with names checked by component.
     ///
     /// # Errors

@@ -95,6 +95,10 @@ impl Objects for Store {
         self.read(id, Kind::Commit)
     }
 
+    fn tag(&self, id: ObjectId) -> Result<Vec<u8>, ObjectError> {
+        self.read(id, Kind::Tag)
+    }
+
     fn tree(&self, id: ObjectId) -> Result<Vec<Entry>, ObjectError> {
         names::entries(id, &self.read(id, Kind::Tree)?)
     }

@@ -70,7 +70,7 @@ impl Store {
                 return Err(self.with_refused(error));
             }
         }
-        Ok(Some(Candidate { tip }))
+        Ok(Some(Candidate::at(tip)))
     }
 
     /// A hole in the history is most likely the fault of a pack that was refused: show both.

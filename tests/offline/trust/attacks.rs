@@ -210,7 +210,7 @@ fn an_unrelated_repository_at_first_contact() {
     let other = Lab::with("sha1", "another");
     let error = {
         let repository = abide::source::store::Repository::open(&other.path()).unwrap();
-        let candidate = abide::source::Candidate { tip: other.head() };
+        let candidate = abide::source::Candidate::at(other.head());
         abide::trust::judge(&repository, &lab.root, None, &candidate, super::lab::NOW).unwrap_err()
     };
     assert_eq!(error.code().0, "E032", "{error}");

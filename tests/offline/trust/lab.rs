@@ -265,7 +265,7 @@ impl Lab {
 
     pub fn judge(&self, mark: Option<&HighWater>, tip: ObjectId) -> Result<Judgement, TrustError> {
         let repository = Repository::open(&self.path()).unwrap();
-        judge(&repository, &self.root, mark, &Candidate { tip }, NOW)
+        judge(&repository, &self.root, mark, &Candidate::at(tip), NOW)
     }
 
     /// The tip must be accepted on top of the mark.
