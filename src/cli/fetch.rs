@@ -28,10 +28,10 @@ pub fn run(global: &Global, _arguments: &Arguments) -> Answer {
     // Settings that became wrong are told by the run that follows; the fetcher cannot read what root keeps.
     let (mut settings, _) = config::load_or_last(&paths, &paths.spool.join("settings.toml"))?;
     settings.source.reference = RootOfTrust::load(&paths.trust())?.reference;
+    let before = source::read_note(&paths.spool).ok().flatten().unwrap_or_default();
     let note = source::fetch::poll(&settings.source, &settings.limits, &paths.spool, clock::now());
-    // A service's journal needs no line for each poll that found nothing.
-    let uneventful = note.failures == 0 && !note.changed;
-    if !(uneventful && std::env::var_os("JOURNAL_STREAM").is_some()) {
+    // A service's journal needs no line for each poll that is like the one before.
+    if is_news(&before, &note) || std::env::var_os("JOURNAL_STREAM").is_none() {
         global.print(&note, || describe(&note));
     }
     // A note that could not be left behind leaves the one before, which would be taken for this poll's.
@@ -41,6 +41,12 @@ pub fn run(global: &Global, _arguments: &Arguments) -> Answer {
         (true, 0) => OK,
         (true, _) => DIFFERS,
     })
+}
+
+/// Whether a poll went otherwise than the one before.
+fn is_news(before: &Note, note: &Note) -> bool {
+    let failed = |note: &Note| note.failures > 0;
+    note.changed || failed(before) != failed(note) || before.problems != note.problems
 }
 
 /// The note for people.
@@ -94,6 +100,10 @@ mod tests {
             remedy: "wait".into(),
         };
         let bad = Note { failures: 2, problems: vec![problem], ..Note::default() };
+        let again = Note { failures: 3, time: 9, ..bad.clone() };
+        assert!(
+            is_news(&Note::default(), &bad) && !is_news(&bad, &again) && is_news(&again, &Note::default())
+        );
         assert_eq!(
             describe(&bad),
             "✗ [E102] git://a: silence\n     do: wait\n✗ the branch was not polled, 2 time(s) in a row\n"

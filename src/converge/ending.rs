@@ -87,10 +87,12 @@ impl Run<'_> {
             self.recorder.keep(problem);
         }
         let status = &mut self.recorder.status;
-        status.sync = if status.differing.is_empty() && status.verified.is_none() {
-            Sync::Synced
-        } else {
-            Sync::OutOfSync
+        // Refused or waiting: the branch is elsewhere than the host.
+        let behind = status.seen.as_ref().is_some_and(|seen| *seen != target.desired.revision().commit);
+        let left = !status.differing.is_empty() || plan.prune_refused.is_some();
+        status.sync = match !behind && !left {
+            true => Sync::Synced,
+            false => Sync::OutOfSync,
         };
         status.health = match (&status.suspended, status.problems.is_empty()) {
             (_, false) => Health::Degraded,

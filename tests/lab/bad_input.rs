@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::support::command::{Output, run};
 use crate::support::fleet::{Fleet, Signer};
-use crate::support::git_server::{GitServer, Place};
+use crate::support::git_server::{GitServer, HttpsOptions, Place};
 use crate::support::host::{Host, HostOptions};
 use crate::support::{lab_is_enabled, lab_script};
 
@@ -212,6 +212,45 @@ fn a_remote_may_fail_in_every_way() {
 }
 
 #[test]
+fn a_remote_may_be_nowhere_or_trickle() {
+    if !lab_is_enabled() {
+        return;
+    }
+    let site = Site::enrolled("trickle");
+    let settings = "/etc/abide/abide.toml";
+    site.host.sh(&format!("cp -a {settings} /root/good")).success();
+    let follow = |url: &str, more: &str| {
+        let urls = format!(
+            "cp -a /root/good {settings}; sed -i 's|^urls* *=.*|urls = [\"{url}\"]{more}|' {settings}"
+        );
+        site.host.sh(&format!("{urls}; systemctl reload abide")).success();
+    };
+    follow("https://no-such-host.invalid/fleet.git", "");
+    let status = site.degraded("E102", "1");
+    let problems = status["agent"]["poll"]["problems"].to_string();
+    assert!(problems.contains("no-such-host.invalid"), "{problems}");
+
+    // It answers the question where the branch is, and takes for ever to give the objects.
+    let server = GitServer::https(
+        &site.fleet.repositories(),
+        Place::In(&site.host),
+        &HttpsOptions { rate: Some(2000), ..HttpsOptions::default() },
+    );
+    site.host.sh("mkdir -p /etc/abide/tls").success();
+    let authority = std::fs::read_to_string(server.authority()).expect("the server has an authority");
+    site.host.write("/etc/abide/tls/ca.pem", authority);
+    follow(&server.url("fleet"), "\\nca-file = \"/etc/abide/tls/ca.pem\"");
+    site.settled("1");
+    let noise = run("openssl", &["rand", "-base64", "200000"], b"").success();
+    site.publish_file("roles/base/noise", &noise);
+    let status = site.degraded("E108", "1");
+    assert!(status["agent"]["backoff"].is_string(), "it says that it waits longer: {status:#}");
+    site.host.sh(&format!("cp -a /root/good {settings}; systemctl reload abide")).success();
+    site.publish("2", "");
+    site.settled("2");
+}
+
+#[test]
 fn a_branch_may_turn_bad_and_the_last_good_state_stays() {
     if !lab_is_enabled() {
         return;
@@ -227,7 +266,8 @@ fn a_branch_may_turn_bad_and_the_last_good_state_stays() {
     site.fleet.write(&bad);
     site.fleet.commit("Unsigned", None);
     site.fleet.push();
-    site.degraded("E010", "2");
+    let status = site.degraded("E010", "2");
+    assert_eq!(status["sync"], "OutOfSync", "the branch is elsewhere: {status:#}");
     assert_eq!(mark(), good);
     site.fleet.git(&["reset", "-q", "--hard", &good]).success();
     site.fleet.publish("By nobody we know", &mallory, &bad);

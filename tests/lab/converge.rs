@@ -7,5 +7,6 @@ mod commands;
 mod directories;
 mod files;
 mod live;
+mod reports;
 mod runs;
 mod units;
