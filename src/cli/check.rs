@@ -65,8 +65,12 @@ fn text(proof: &Proof, ok: bool) -> String {
     } else {
         terminal::paint("✗", terminal::Style::Bad)
     };
-    text.push_str(&format!("{mark} {errors} errors, {warnings} warnings\n"));
+    text.push_str(&format!("{mark} {}, {}\n", counted(errors, "error"), counted(warnings, "warning")));
     text
+}
+
+fn counted(number: usize, word: &str) -> String {
+    format!("{number} {word}{}", if number == 1 { "" } else { "s" })
 }
 
 /// Reads facts from a file.
