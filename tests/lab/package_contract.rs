@@ -508,8 +508,9 @@ fn unit_states() {
     assert_eq!(unit("abide-socket.service").active_triggers, ["abide-socket.socket"]);
     fs::write("/etc/systemd/system/abide-socket.service", "[Service]\nExecStart=/bin/true\n").unwrap();
     assert!(unit("abide-socket.service").needs_reload);
-    let pending = abide::system::systemd::observe_in_background(vec!["abide-socket.socket".into()]);
-    assert_eq!(pending.finish().unwrap()["abide-socket.socket"].active, "active");
+    let names = ["abide-socket.socket".to_owned()].into();
+    let pending = abide::system::systemd::observe_in_background(None, names);
+    assert_eq!(pending.finish().unwrap().1["abide-socket.socket"].active, "active");
 }
 
 fn main_process(unit: &str) -> String {
