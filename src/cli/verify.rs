@@ -11,7 +11,7 @@ use super::{Answer, DIFFERS, Global, OK, open_state};
 use crate::config::{ConfigError, Limits};
 use crate::error::{Code, Explain, Problem, escaped};
 use crate::source::store::{Repository, Store};
-use crate::source::{Candidate, EntryKind, Note, Objects};
+use crate::source::{self, Candidate, EntryKind, Objects};
 use crate::system::clock;
 use crate::trust::commit::tree_of_any;
 use crate::trust::policy::{POLICY_FILE, Policy};
@@ -129,7 +129,7 @@ pub fn in_repository(arguments: &Arguments, repo: &std::path::Path) -> Result<Ex
         (None, Some(commit), Some(key)) => introduced(&repository, repository.resolve(commit)?, key)?,
         _ => return Err(VerifyError::NoRoot.into()),
     };
-    explain(&repository, &root, None, tip)
+    explain(&repository, &root, None, &Candidate::at(tip))
 }
 
 fn on_host(global: &Global, arguments: &Arguments) -> Result<Explanation, Problem> {
@@ -148,20 +148,18 @@ fn on_host(global: &Global, arguments: &Arguments) -> Result<Explanation, Proble
         None => None,
     };
     let store = Store::open(&paths.store(), &Limits::default())?;
-    let offered = || {
-        let note = std::fs::read(paths.spool.join("note.json")).ok()?;
-        let note: Note = serde_json::from_slice(&note).ok()?;
-        Some(note.tip).filter(|tip| !tip.is_empty())
-    };
+    // The note is as untrusted here as in a run; without one that can be read the mark is explained.
+    let note = source::read_note(&paths.spool).ok().flatten().unwrap_or_default();
+    let offered = Some(note.tip.clone()).filter(|tip| !tip.is_empty());
     let revision = arguments
         .revision
         .clone()
-        .or_else(offered)
+        .or(offered)
         .or_else(|| mark.as_ref().map(|mark| mark.commit.clone()))
         .unwrap_or_else(|| root.introduction.commit.clone());
     let tip = ObjectId::from_hex(revision.as_bytes())
         .map_err(|_| VerifyError::NotACommit { revision: escaped(&revision) })?;
-    explain(&store, &root, mark.as_ref(), tip)
+    explain(&store, &root, mark.as_ref(), &store.candidate(tip, &note))
 }
 
 /// The root of trust that a host enrolled with this introduction has: fleet and branch are those of its policy.
@@ -189,17 +187,16 @@ fn explain(
     objects: &dyn Objects,
     root: &RootOfTrust,
     mark: Option<&HighWater>,
-    tip: ObjectId,
+    candidate: &Candidate,
 ) -> Result<Explanation, Problem> {
-    let candidate = Candidate::at(tip);
-    let mut judgement = judge(objects, root, mark, &candidate, clock::now())?;
+    let mut judgement = judge(objects, root, mark, candidate, clock::now())?;
     // A commit below the mark was accepted in its time: say how, rather than that it would be a step back now.
     if judgement.rejection.as_ref().is_some_and(|rejection| rejection.code() == Code("E030")) {
-        judgement = judge(objects, root, None, &candidate, clock::now())?;
+        judgement = judge(objects, root, None, candidate, clock::now())?;
     }
     let Judgement { verified, rejection, pending, commits, .. } = judgement;
     let verified = verified.map(|verified| verified.revision().clone());
-    let tip = tip.to_string();
+    let tip = candidate.tip.to_string();
     let accepted = rejection.is_none() && pending.is_none() && verified.is_some();
     Ok(Explanation { tip, accepted, verified, commits, rejection, pending })
 }
