@@ -3,6 +3,7 @@
 //! **Invariant:** data goes to standard output, talk to standard error, and the exit code is non-zero whenever a ✗ was printed.
 
 pub mod agent;
+pub mod approve;
 pub mod build;
 pub mod check;
 pub mod diff;
@@ -113,6 +114,7 @@ enum Command {
     Trace(trace::Arguments),
     Tree(tree::Arguments),
     Verify(verify::Arguments),
+    Approve(approve::Arguments),
     Trust(trust::Arguments),
     Suspend(suspend::SuspendArguments),
     Resume(suspend::ResumeArguments),
@@ -266,6 +268,7 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
         Command::Suspend(arguments) => suspend::suspend(&global, &arguments),
         Command::Resume(arguments) => suspend::resume(&global, &arguments),
         Command::Verify(arguments) => verify::run(&global, &arguments),
+        Command::Approve(arguments) => approve::run(&global, &arguments),
         Command::Trust(arguments) => trust::run(&global, &arguments),
         Command::Init(arguments) => init::run(&global, &arguments),
         Command::Check(arguments) => check::run(&global, &arguments),

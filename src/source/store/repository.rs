@@ -7,10 +7,14 @@ use gix::objs::{CommitRefIter, Kind};
 
 use super::read;
 use crate::config::Limits;
+use crate::source::Candidate;
 use crate::source::error::SourceError;
 use crate::source::names;
 use crate::source::objects::{Entry, ObjectError, Objects};
 use crate::source::pack::chain;
+
+/// Where approval tags are.
+const APPROVALS: &str = "refs/tags/abide/approve/";
 
 /// A plain repository, for `check`, `build` and `verify` on an author's machine. Its objects are as trustworthy as its owner: Git checked their names when it
 /// took them.
@@ -71,6 +75,21 @@ impl Repository {
     /// The working tree, unless the repository is bare.
     pub fn work_tree(&self) -> Option<&Path> {
         self.repository.workdir()
+    }
+
+    /// A tip with what this repository has beside it, as a fetcher would bring it: the approval tags.
+    pub fn candidate(&self, tip: ObjectId, _reference: &str) -> Candidate {
+        Candidate { approvals: self.approvals(), ..Candidate::at(tip) }
+    }
+
+    /// The tag objects under `refs/tags/abide/approve/`, by the names of their references.
+    pub fn approvals(&self) -> Vec<ObjectId> {
+        let Ok(references) = self.repository.references() else { return Vec::new() };
+        let Ok(tags) = references.prefixed(APPROVALS) else { return Vec::new() };
+        let objects = tags.filter_map(|tag| tag.ok()?.try_id().map(gix::Id::detach));
+        objects
+            .filter(|id| self.repository.find_header(*id).is_ok_and(|header| header.kind() == Kind::Tag))
+            .collect()
     }
 
     /// A value of the repository's own configuration, such as `abide.introduction`; that of the user and the system is not read.
