@@ -3,5 +3,5 @@
 mod attacks;
 mod author;
 mod good;
-mod lab;
+pub mod lab;
 mod twins;
