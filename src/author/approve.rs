@@ -160,6 +160,7 @@ pub fn review(
     if let Some(rejection) = judgement.rejection {
         return Err(rejection.into());
     }
+    let policy = judgement.policy;
     let effective = judgement.verified.map(|verified| verified.revision().clone());
     let (Some(effective), Some(Pending { commit, tree, needs })) = (effective, judgement.pending) else {
         return Err(ApproveError::Nothing(short(&tip.to_string()).to_owned()).into());
@@ -168,16 +169,14 @@ pub fn review(
     let (Ok(before), Ok(after)) = (before, after) else {
         return Err(ApproveError::Nothing(commit).into());
     };
-    let policy = |commit: &str, tree| {
-        let commit = short(commit).to_owned();
-        policy_of(repository, tree).map_err(|reason| ApproveError::Policy { commit, reason })
-    };
+    let next = policy_of(repository, after)
+        .map_err(|reason| ApproveError::Policy { commit: short(&commit).to_owned(), reason })?;
     let unreadable = |error: crate::source::ObjectError| crate::trust::TrustError::Store(error);
     Ok(Review {
         fleet: root.fleet.clone(),
         reference: root.reference.clone(),
-        policy: policy(&effective.commit, before)?,
-        next: policy(&commit, after)?,
+        policy,
+        next,
         files: changes(repository, before, after).map_err(unreadable)?,
         commits: judgement.commits.into_iter().filter(|commit| commit.verdict == Verdict::Pending).collect(),
         tip: commit,

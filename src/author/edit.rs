@@ -55,6 +55,8 @@ pub struct Edited {
     pub text: String,
     /// The new version.
     pub version: u64,
+    /// A message for its commit.
+    pub subject: String,
     /// What was done, for people.
     pub done: Vec<String>,
     /// Who has to sign the change.
@@ -202,7 +204,11 @@ pub fn edit(text: &str, edit: &Edit, now: i64) -> Result<Edited, EditError> {
             able: if able.is_empty() { "nobody".into() } else { listed(&able) },
         });
     }
-    Ok(Edited { text, version, done, signers, threshold, able })
+    let subject = match edit {
+        Edit::Add(add) => format!("Trust {}", add.name),
+        Edit::Rotate(rotate) => format!("Rotate the keys of {}", rotate.name),
+    };
+    Ok(Edited { text, version, subject, done, signers, threshold, able })
 }
 
 /// Who may sign a change of the policy, how many have to, and who holds a key that counts before and after it.

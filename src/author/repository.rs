@@ -10,7 +10,7 @@ use crate::source::store::Repository;
 use crate::source::{EntryKind, Objects};
 use crate::trust::commit::tree_of_any;
 use crate::trust::policy::{POLICY_FILE, Policy};
-use crate::trust::{Introduction, IntroductionKey, RootOfTrust};
+use crate::trust::{FreshnessRule, Introduction, IntroductionKey, RootOfTrust};
 
 /// Where a repository's own configuration remembers the introduction.
 const INTRODUCTION: &str = "abide.introduction";
@@ -107,6 +107,7 @@ fn introduced(objects: &dyn Objects, id: ObjectId, key: &str) -> Result<RootOfTr
         fleet: policy.fleet,
         reference: policy.reference,
         introduction: Introduction { commit: id.to_string(), key },
+        freshness: FreshnessRule::default(),
         break_glass: Vec::new(),
     })
 }

@@ -158,21 +158,13 @@ fn describe(path: &Path, edited: &Edited) -> String {
         1 => writeln!(
             text,
             "\nIt counts once one of these has signed it: {able}.\n  git diff {POLICY_FILE}\n  git commit -S -m '{}' {POLICY_FILE}",
-            subject(edited)
+            edited.subject
         ),
         number => writeln!(
             text,
             "\nIt counts once {number} of these have signed it: {able}.\n  git diff {POLICY_FILE}\n  git commit -S -m '{}' {POLICY_FILE}      # the first\n  abide approve      # each other one",
-            subject(edited)
+            edited.subject
         ),
     };
     text
-}
-
-/// A commit message; the first thing that was done says what it is about.
-fn subject(edited: &Edited) -> String {
-    edited
-        .done
-        .first()
-        .map_or_else(|| "Change the policy".into(), |done| format!("Policy: {done}").replace('\'', ""))
 }
