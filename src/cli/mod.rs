@@ -11,6 +11,7 @@ pub mod enroll;
 pub mod events;
 pub mod facts;
 pub mod fetch;
+pub mod heartbeat;
 pub mod history;
 pub mod init;
 pub mod status;
@@ -115,6 +116,7 @@ enum Command {
     Tree(tree::Arguments),
     Verify(verify::Arguments),
     Approve(approve::Arguments),
+    Heartbeat(heartbeat::Arguments),
     Trust(trust::Arguments),
     Suspend(suspend::SuspendArguments),
     Resume(suspend::ResumeArguments),
@@ -269,6 +271,7 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
         Command::Resume(arguments) => suspend::resume(&global, &arguments),
         Command::Verify(arguments) => verify::run(&global, &arguments),
         Command::Approve(arguments) => approve::run(&global, &arguments),
+        Command::Heartbeat(arguments) => heartbeat::run(&global, &arguments),
         Command::Trust(arguments) => trust::run(&global, &arguments),
         Command::Init(arguments) => init::run(&global, &arguments),
         Command::Check(arguments) => check::run(&global, &arguments),

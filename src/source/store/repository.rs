@@ -82,7 +82,11 @@ impl Repository {
     /// A tip with what this repository has beside it, as a fetcher would bring it: the approval tags, and the newest heartbeat for
     /// this branch, its own or one that was fetched from a remote.
     pub fn candidate(&self, tip: ObjectId, reference: &str) -> Candidate {
-        Candidate { tip, approvals: self.approvals(), heartbeat: self.heartbeats(reference).into_iter().next() }
+        Candidate {
+            tip,
+            approvals: self.approvals(),
+            heartbeat: self.heartbeats(reference).into_iter().next(),
+        }
     }
 
     /// The commits of the heartbeats for this branch, each once: the repository's own, then those that were fetched from remotes.
@@ -94,9 +98,9 @@ impl Repository {
         if let Ok(references) = self.repository.references()
             && let Ok(remotes) = references.prefixed("refs/remotes/")
         {
-            let fetched = remotes.filter_map(Result::ok).filter(|remote| {
-                remote.name().as_bstr().to_string().ends_with(&suffix)
-            });
+            let fetched = remotes
+                .filter_map(Result::ok)
+                .filter(|remote| remote.name().as_bstr().to_string().ends_with(&suffix));
             found.extend(fetched.filter_map(|remote| remote.try_id().map(gix::Id::detach)));
         }
         let mut seen = std::collections::HashSet::new();

@@ -56,7 +56,11 @@ fn the_tree_under_review_cannot_hide_itself() {
     desk.lab.write("roles/vault/secret.conf", "evil\u{1b}[2J = 1\n");
     desk.lab.commit("alice", "Nothing to see\u{1b}[2J");
     let outcome = desk.abide("bob", &["approve", "--dry-run"]).ok();
-    assert!(outcome.out.contains("+evil\\u{1b}[2J = 1") && !outcome.out.contains('\u{1b}'), "{}", outcome.out);
+    assert!(
+        outcome.out.contains("+evil\\u{1b}[2J = 1") && !outcome.out.contains('\u{1b}'),
+        "{}",
+        outcome.out
+    );
     assert!(outcome.out.contains("+* -diff -text export-ignore"));
     let stat = desk.abide("bob", &["approve", "-n", "--stat"]).ok();
     assert!(stat.out.contains("+1") && stat.out.contains("roles/vault/secret.conf new"), "{}", stat.out);
@@ -118,7 +122,11 @@ fn whoever_is_not_asked_cannot_approve() {
     desk.abide("bob", &["approve"]).failed("E767");
     desk.abide("bob", &["approve", "--yes", "--introduction", &tip, "--key", "SHA256:x"]).failed("E751");
     let outcome = desk.with(&[], &[], &["approve", "--yes"]).failed("E742");
-    assert!(outcome.err.contains("gpg.format ssh") && outcome.err.contains("user.signingkey"), "{}", outcome.err);
+    assert!(
+        outcome.err.contains("gpg.format ssh") && outcome.err.contains("user.signingkey"),
+        "{}",
+        outcome.err
+    );
     desk.lab.git(&["tag", "abide/approve/taken"]);
     desk.abide("bob", &["approve", "--yes", "--tag=taken"]).failed("E768");
     desk.abide("bob", &["approve", "--yes", "--tag=a..b"]).failed("E768");

@@ -120,7 +120,8 @@ impl Agent {
         let socket = folder.join("agent");
         let output = Command::new("ssh-agent").arg("-s").arg("-a").arg(&socket).output().unwrap();
         let text = String::from_utf8(output.stdout).unwrap();
-        let pid = text.split("SSH_AGENT_PID=").nth(1).and_then(|rest| rest.split(';').next()).unwrap().to_owned();
+        let pid =
+            text.split("SSH_AGENT_PID=").nth(1).and_then(|rest| rest.split(';').next()).unwrap().to_owned();
         let agent = Agent { socket, pid };
         let added =
             Command::new("ssh-add").arg("-q").arg(key).env("SSH_AUTH_SOCK", &agent.socket).status().unwrap();

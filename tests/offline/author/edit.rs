@@ -35,7 +35,8 @@ fn the_root_signer_rotates_in_two_commits() {
     let desk = Desk::new();
     desk.lab.keygen("next");
     let old = desk.lab.root.introduction.key.fingerprint();
-    let rotate = |arguments: &[&str]| desk.abide("alice", &[&["trust", "rotate", "alice"], arguments].concat());
+    let rotate =
+        |arguments: &[&str]| desk.abide("alice", &[&["trust", "rotate", "alice"], arguments].concat());
     let outcome = rotate(&["--key", "../next.pub", "--remove", &old]).failed("E787");
     assert!(outcome.err.contains("add the new key first"), "{}", outcome.err);
     rotate(&["--key", "../next.pub", "--not-after", "2199-01-01"]).ok();
