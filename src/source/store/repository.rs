@@ -5,12 +5,11 @@ use std::path::{Path, PathBuf};
 use gix::ObjectId;
 use gix::objs::{CommitRefIter, Kind};
 
-use super::read;
 use crate::config::Limits;
 use crate::source::Candidate;
 use crate::source::error::SourceError;
 use crate::source::names;
-use crate::source::objects::{Entry, ObjectError, Objects};
+use crate::source::objects::{Entry, ObjectError, Objects, read};
 use crate::source::pack::chain;
 
 /// Where approval tags are.
