@@ -19,6 +19,7 @@ mod judgement;
 pub mod key;
 mod line;
 mod merge;
+pub mod openpgp;
 mod paths;
 pub mod policy;
 mod rejection;

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use super::file::{self, FileError};
 use super::glob::Pattern;
 use super::key::PublicKey;
+use super::openpgp::{Fingerprint, OpenPgpKey};
 use crate::manifest::node::{Node, Value, nearest};
 use crate::resource::DeclareError;
 
@@ -34,6 +35,7 @@ pub struct Policy {
     /// In order: the first one that matches a path decides.
     pub scopes: Vec<Scope>,
     keys: HashMap<Vec<u8>, Holder>,
+    openpgp: HashMap<Fingerprint, (OpenPgpKey, Holder)>,
 }
 
 /// Whose a key is.
@@ -115,6 +117,16 @@ impl Policy {
         self.keys.get(key.blob())
     }
 
+    /// Whether any principal signs with OpenPGP. Where none does, nothing of an OpenPGP signature is ever read.
+    pub fn takes_openpgp(&self) -> bool {
+        !self.openpgp.is_empty()
+    }
+
+    /// The OpenPGP key of this name, and whose it is.
+    pub fn openpgp_key(&self, name: &Fingerprint) -> Option<(&OpenPgpKey, &Holder)> {
+        self.openpgp.get(name).map(|(key, holder)| (key, holder))
+    }
+
     /// The scope that decides over a path.
     pub fn scope_of(&self, path: &str) -> Option<&Scope> {
         self.scopes.iter().find(|scope| scope.paths.iter().any(|pattern| pattern.matches(path)))
@@ -135,13 +147,24 @@ struct RawPolicy {
 #[derive(Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 struct RawPrincipal {
+    #[serde(default)]
     keys: Vec<RawKey>,
+    #[serde(default)]
+    openpgp: Vec<RawOpenPgpKey>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 struct RawKey {
     key: String,
+    not_after: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+struct RawOpenPgpKey {
+    key: String,
+    fingerprint: Option<String>,
     not_after: Option<String>,
 }
 
@@ -198,10 +221,10 @@ fn read(text: &str) -> Result<Policy, DeclareError> {
             wrong(&["minimum-agent"], "this is not a version".into(), "write it as `0.3` or `0.3.1`")
         })?),
     };
-    let keys = read_keys(&root, &raw.principal)?;
+    let (keys, openpgp) = read_keys(&root, &raw.principal)?;
     let scopes = read_scopes(&root, &raw)?;
-    let policy =
-        Policy { version: raw.version, fleet: raw.fleet, reference: raw.r#ref, minimum_agent, scopes, keys };
+    let (version, fleet, reference) = (raw.version, raw.fleet, raw.r#ref);
+    let policy = Policy { version, fleet, reference, minimum_agent, scopes, keys, openpgp };
     if policy.scope_of(POLICY_FILE).is_none() {
         let help =
             "add a scope with `paths = [\"trust.toml\"]`; without it nobody could ever change the policy";
@@ -210,11 +233,15 @@ fn read(text: &str) -> Result<Policy, DeclareError> {
     Ok(policy)
 }
 
+type OpenPgpKeys = HashMap<Fingerprint, (OpenPgpKey, Holder)>;
+
 fn read_keys(
     root: &Node,
     principals: &BTreeMap<String, RawPrincipal>,
-) -> Result<HashMap<Vec<u8>, Holder>, DeclareError> {
-    let mut keys: HashMap<Vec<u8>, Holder> = HashMap::new();
+) -> Result<(HashMap<Vec<u8>, Holder>, OpenPgpKeys), DeclareError> {
+    let (mut keys, mut openpgp) = (HashMap::new(), OpenPgpKeys::new());
+    // Whose each private key is, however its public key is written.
+    let mut holders: HashMap<Vec<u8>, &str> = HashMap::new();
     for (name, principal) in principals {
         let wrong = |way: &[&str], message: String, help: &str| {
             let way = [&["principal", name.as_str()], way].concat();
@@ -224,34 +251,59 @@ fn read_keys(
             let help = "use up to 64 letters, digits and `._@+-`";
             return Err(wrong(&[], format!("`{name}` is not a plain name for a principal"), help));
         }
-        if principal.keys.is_empty() {
+        if principal.keys.is_empty() && principal.openpgp.is_empty() {
             return Err(wrong(&["keys"], format!("{name} has no key"), "add a key or remove the principal"));
         }
+        let mut hold = |list: &str, position: &str, material: &[u8]| {
+            let Some(other) = holders.insert(material.to_owned(), name) else { return Ok(()) };
+            let message = format!("this key stands twice: for {other} and for {name}");
+            let help = "give each principal keys of their own; otherwise one person could count as two";
+            Err(wrong(&[list, position, "key"], message, help))
+        };
         for (position, raw) in principal.keys.iter().enumerate() {
             let position = position.to_string();
+            let wrong = |at: &str, message, help: &str| wrong(&["keys", &position, at], message, help);
             let key = PublicKey::parse(&raw.key).map_err(|error| {
                 let help = "make one with `ssh-keygen -t ed25519` or `ssh-keygen -t ed25519-sk`";
-                wrong(&["keys", &position, "key"], error.to_string(), help)
+                wrong("key", error.to_string(), help)
             })?;
-            let not_after = match &raw.not_after {
-                None => None,
-                Some(text) => Some(last_second(text).ok_or_else(|| {
-                    let help = "write a date such as `2027-01-01`, or a time with its offset";
-                    wrong(&["keys", &position, "not-after"], "this is not a date".into(), help)
-                })?),
-            };
-            let holder = Holder { principal: name.clone(), not_after };
-            if let Some(other) = keys.insert(key.blob().to_owned(), holder) {
-                let message = format!("this key stands twice: for {} and for {name}", other.principal);
-                let help = "give each principal keys of their own; otherwise one person could count as two";
-                return Err(wrong(&["keys", &position, "key"], message, help));
-            }
+            let not_after = read_end(raw.not_after.as_deref(), &wrong)?;
+            hold("keys", &position, key.point())?;
+            keys.insert(key.blob().to_owned(), Holder { principal: name.clone(), not_after });
+        }
+        for (position, raw) in principal.openpgp.iter().enumerate() {
+            let position = position.to_string();
+            let wrong = |at: &str, message, help: &str| wrong(&["openpgp", &position, at], message, help);
+            let key = read_openpgp(raw, &wrong)?;
+            let not_after = read_end(raw.not_after.as_deref(), &wrong)?;
+            hold("openpgp", &position, key.material())?;
+            openpgp.insert(key.fingerprint(), (key, Holder { principal: name.clone(), not_after }));
         }
     }
-    match keys.len() {
-        0..=MOST => Ok(keys),
+    match keys.len() + openpgp.len() {
+        0..=MOST => Ok((keys, openpgp)),
         _ => Err(place(root, &["principal"]).error(format!("more than {MOST} keys"), "remove unused keys")),
     }
+}
+
+fn read_openpgp(raw: &RawOpenPgpKey, wrong: &Wrong<'_>) -> Result<OpenPgpKey, DeclareError> {
+    let key = OpenPgpKey::parse(&raw.key).map_err(|error| {
+        let help = "write the line that `abide trust add-principal --openpgp FILE` makes of what `gpg --export` prints";
+        wrong("key", error.to_string(), help)
+    })?;
+    if let Some(text) = &raw.fingerprint
+        && Fingerprint::parse(text) != Some(key.fingerprint())
+    {
+        let message = format!("the fingerprint of this key is {}", key.fingerprint());
+        return Err(wrong("fingerprint", message, "find out which of the two is the one that is meant"));
+    }
+    Ok(key)
+}
+
+fn read_end(text: Option<&str>, wrong: &Wrong<'_>) -> Result<Option<i64>, DeclareError> {
+    let Some(text) = text else { return Ok(None) };
+    let help = "write a date such as `2027-01-01`, or a time with its offset";
+    last_second(text).map(Some).ok_or_else(|| wrong("not-after", "this is not a date".into(), help))
 }
 
 fn read_scopes(root: &Node, raw: &RawPolicy) -> Result<Vec<Scope>, DeclareError> {
