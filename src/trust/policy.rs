@@ -402,6 +402,7 @@ fn last_second(text: &str) -> Option<i64> {
 mod tests {
     use super::*;
     use crate::trust::key::ed25519_blob;
+    use crate::trust::openpgp::ed25519_packet;
     use base64::Engine;
     use ed25519_dalek::SigningKey;
     use proptest::prelude::*;
@@ -494,6 +495,50 @@ signers = ["bob"]
         }
         assert!(Policy::parse(&vec![b' '; LARGEST + 1], "trust.toml").is_err());
         assert!(Policy::parse(&[0xff], "trust.toml").is_err());
+    }
+
+    fn openpgp_key(seed: u8, made: u32) -> OpenPgpKey {
+        let point = SigningKey::from_bytes(&[seed; 32]).verifying_key().to_bytes();
+        OpenPgpKey::from_packet(&ed25519_packet(made, &point)).unwrap()
+    }
+
+    #[test]
+    fn openpgp_keys_are_taken_where_they_are_listed() {
+        assert!(!Policy::parse(example().as_bytes(), "trust.toml").unwrap().takes_openpgp());
+        let (key3, name) = (openpgp_key(3, 9), openpgp_key(3, 9).fingerprint());
+        let list =
+            format!("openpgp = [{{ key = \"{key3}\", fingerprint = \"{name}\", not-after = 2027-01-01 }}]");
+        let bob = format!("keys = [{{ key = \"{}\" }}]", key(2));
+        // Beside other keys, or alone.
+        for line in [format!("{bob}\n{list}"), list.clone()] {
+            let policy = Policy::parse(example().replace(&bob, &line).as_bytes(), "trust.toml").unwrap();
+            assert!(policy.takes_openpgp());
+            let (found, holder) = policy.openpgp_key(&name).unwrap();
+            assert_eq!(
+                (found, holder.principal.as_str(), holder.not_after),
+                (&key3, "bob", Some(1_798_847_999))
+            );
+            assert!(policy.openpgp_key(&openpgp_key(3, 8).fingerprint()).is_none());
+        }
+        let same = |seed, made| list.replace(&key3.to_string(), &openpgp_key(seed, made).to_string());
+        let twice = format!("openpgp = [{{ key = \"{key3}\" }}, {{ key = \"{}\" }}]", openpgp_key(3, 8));
+        for (line, message) in [
+            (same(3, 8), "the fingerprint of this key is "),
+            (
+                format!("openpgp = [{{ key = \"{}\" }}]", openpgp_key(1, 9)),
+                "this key stands twice: for alice and for bob",
+            ),
+            (twice, "this key stands twice: for bob and for bob"),
+            (list.replace("key = \"", "key = \"AA"), "not an OpenPGP public key"),
+            (list.replace("2027-01-01", "\"soon\""), "this is not a date"),
+            (list.replace("not-after", "expires"), "unknown key `expires`"),
+        ] {
+            let error = Policy::parse(example().replace(&bob, &line).as_bytes(), "trust.toml").unwrap_err();
+            assert!(error.message.contains(message) && !error.help.is_empty(), "{line}: {error}");
+            assert_eq!(error.line, 10, "{line}: {error}");
+        }
+        let none = example().replace(&bob, "openpgp = []");
+        assert!(Policy::parse(none.as_bytes(), "trust.toml").unwrap_err().message.contains("bob has no key"));
     }
 
     #[test]

@@ -9,4 +9,5 @@
 )]
 
 mod source;
+mod suites;
 mod trust;

@@ -2,6 +2,8 @@
 
 mod attacks;
 mod author;
+pub(crate) mod gnupg;
 mod good;
-mod lab;
+pub(crate) mod lab;
+mod openpgp;
 mod twins;
