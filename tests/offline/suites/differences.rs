@@ -218,9 +218,7 @@ fn signatures_before_git_and_openssh() {
             "E012",
             TWIN,
         ),
-        desk.case("carriage returns", &payload, &good.replace('
-', "
-"), "E011", ""),
+        desk.case("carriage returns", &payload, &good.replace('\n', "\r\n"), "E011", ""),
         desk.case("text after the signature's END line", &payload, &format!("{good}more\n"), "E012", TWIN),
         desk.case("a reserved field that is not empty", &payload, &closed(&reserved), "E012", TWIN),
         desk.case(
@@ -303,7 +301,7 @@ fn commits_before_git_and_openssh() {
     compare(lab, &desk.mark, "OpenSSH", &cases);
 }
 
-/// A signature's text with a character changed, and its contents with any byte changed: what abide takes, OpenSSH takes as well, and what only OpenSSH
+/// A signature's text with a character changed or put in, and its contents with any byte changed: what abide takes, OpenSSH takes as well, and what only OpenSSH
 /// takes is another way to write the same.
 #[test]
 fn openssh_takes_whatever_abide_takes() {
@@ -312,9 +310,13 @@ fn openssh_takes_whatever_abide_takes() {
     let good = desk.lab.sign("alice", "git", payload.as_bytes());
     let blob = opened(&good);
     let mut forms: Vec<Vec<u8>> = Vec::new();
-    for position in (0..good.len()).step_by(3) {
+    for position in (0..good.len()).step_by(5) {
+        let byte = [b'A', b'\n', b' ', b'='][position % 4];
         let mut form = good.clone().into_bytes();
-        form[position] = [b'A', b'\n', b' ', b'='][position % 4];
+        form[position] = byte;
+        forms.push(form);
+        let mut form = good.clone().into_bytes();
+        form.insert(position, byte);
         forms.push(form);
     }
     for position in 0..blob.len() {
