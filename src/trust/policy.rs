@@ -4,7 +4,7 @@
 //! can be met, and some scope covers the policy itself.
 
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::file::{self, FileError};
 use super::glob::Pattern;
@@ -12,6 +12,11 @@ use super::key::PublicKey;
 use super::openpgp::{Fingerprint, OpenPgpKey};
 use crate::manifest::node::{Node, Value, nearest};
 use crate::resource::DeclareError;
+
+mod keys;
+
+pub use keys::{HeartbeatKey, Holder};
+use keys::{Keys, RawHeartbeat, RawPrincipal};
 
 /// Where the policy lies in the tree.
 pub const POLICY_FILE: &str = "trust.toml";
@@ -34,17 +39,7 @@ pub struct Policy {
     pub minimum_agent: Option<Version>,
     /// In order: the first one that matches a path decides.
     pub scopes: Vec<Scope>,
-    keys: HashMap<Vec<u8>, Holder>,
-    openpgp: HashMap<Fingerprint, (OpenPgpKey, Holder)>,
-}
-
-/// Whose a key is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Holder {
-    /// The principal.
-    pub principal: String,
-    /// The last second at which the key counts, since the epoch.
-    pub not_after: Option<i64>,
+    keys: Keys,
 }
 
 /// A part of the tree with those who may change it.
@@ -69,7 +64,7 @@ pub enum Merge {
     /// Not at all: each commit is signed.
     #[default]
     Signed,
-    /// Under a seal: an approval vouches for the commits below it. This version does not know seals and is stricter: as `Signed`.
+    /// Under a seal: the approvals that the scope asks for vouch for the commits below them, whoever made those.
     Seal,
 }
 
@@ -114,17 +109,27 @@ impl Policy {
 
     /// Whose key this is.
     pub fn holder(&self, key: &PublicKey) -> Option<&Holder> {
-        self.keys.get(key.blob())
+        self.keys.ssh.get(key.blob())
     }
 
     /// Whether any principal signs with OpenPGP. Where none does, nothing of an OpenPGP signature is ever read.
     pub fn takes_openpgp(&self) -> bool {
-        !self.openpgp.is_empty()
+        !self.keys.openpgp.is_empty()
     }
 
     /// The OpenPGP key of this name, and whose it is.
     pub fn openpgp_key(&self, name: &Fingerprint) -> Option<(&OpenPgpKey, &Holder)> {
-        self.openpgp.get(name).map(|(key, holder)| (key, holder))
+        self.keys.openpgp.get(name).map(|(key, holder)| (key, holder))
+    }
+
+    /// The keys that may sign heartbeats.
+    pub fn heartbeat_keys(&self) -> &[HeartbeatKey] {
+        &self.keys.heartbeat
+    }
+
+    /// Whether any scope takes commits under a seal.
+    pub fn knows_seals(&self) -> bool {
+        self.scopes.iter().any(|scope| scope.merge == Merge::Seal)
     }
 
     /// The scope that decides over a path.
@@ -142,30 +147,7 @@ struct RawPolicy {
     minimum_agent: Option<String>,
     principal: BTreeMap<String, RawPrincipal>,
     scope: Vec<RawScope>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-struct RawPrincipal {
-    #[serde(default)]
-    keys: Vec<RawKey>,
-    #[serde(default)]
-    openpgp: Vec<RawOpenPgpKey>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-struct RawKey {
-    key: String,
-    not_after: Option<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-struct RawOpenPgpKey {
-    key: String,
-    fingerprint: Option<String>,
-    not_after: Option<String>,
+    heartbeat: Option<RawHeartbeat>,
 }
 
 #[derive(Deserialize)]
@@ -221,89 +203,16 @@ fn read(text: &str) -> Result<Policy, DeclareError> {
             wrong(&["minimum-agent"], "this is not a version".into(), "write it as `0.3` or `0.3.1`")
         })?),
     };
-    let (keys, openpgp) = read_keys(&root, &raw.principal)?;
+    let keys = keys::read(&root, &raw.principal, raw.heartbeat.as_ref())?;
     let scopes = read_scopes(&root, &raw)?;
     let (version, fleet, reference) = (raw.version, raw.fleet, raw.r#ref);
-    let policy = Policy { version, fleet, reference, minimum_agent, scopes, keys, openpgp };
+    let policy = Policy { version, fleet, reference, minimum_agent, scopes, keys };
     if policy.scope_of(POLICY_FILE).is_none() {
         let help =
             "add a scope with `paths = [\"trust.toml\"]`; without it nobody could ever change the policy";
         return Err(wrong(&["scope"], "no scope covers trust.toml".into(), help));
     }
     Ok(policy)
-}
-
-type OpenPgpKeys = HashMap<Fingerprint, (OpenPgpKey, Holder)>;
-
-fn read_keys(
-    root: &Node,
-    principals: &BTreeMap<String, RawPrincipal>,
-) -> Result<(HashMap<Vec<u8>, Holder>, OpenPgpKeys), DeclareError> {
-    let (mut keys, mut openpgp) = (HashMap::new(), OpenPgpKeys::new());
-    // Whose each private key is, however its public key is written.
-    let mut holders: HashMap<Vec<u8>, &str> = HashMap::new();
-    for (name, principal) in principals {
-        let wrong = |way: &[&str], message: String, help: &str| {
-            let way = [&["principal", name.as_str()], way].concat();
-            place(root, &way).error(message, help)
-        };
-        if !file::plain_name(name) {
-            let help = "use up to 64 letters, digits and `._@+-`";
-            return Err(wrong(&[], format!("`{name}` is not a plain name for a principal"), help));
-        }
-        if principal.keys.is_empty() && principal.openpgp.is_empty() {
-            return Err(wrong(&["keys"], format!("{name} has no key"), "add a key or remove the principal"));
-        }
-        let mut hold = |list: &str, position: &str, material: &[u8]| {
-            let Some(other) = holders.insert(material.to_owned(), name) else { return Ok(()) };
-            let message = format!("this key stands twice: for {other} and for {name}");
-            let help = "give each principal keys of their own; otherwise one person could count as two";
-            Err(wrong(&[list, position, "key"], message, help))
-        };
-        for (position, raw) in principal.keys.iter().enumerate() {
-            let position = position.to_string();
-            let wrong = |at: &str, message, help: &str| wrong(&["keys", &position, at], message, help);
-            let key = PublicKey::parse(&raw.key).map_err(|error| {
-                let help = "make one with `ssh-keygen -t ed25519` or `ssh-keygen -t ed25519-sk`";
-                wrong("key", error.to_string(), help)
-            })?;
-            let not_after = read_end(raw.not_after.as_deref(), &wrong)?;
-            hold("keys", &position, key.point())?;
-            keys.insert(key.blob().to_owned(), Holder { principal: name.clone(), not_after });
-        }
-        for (position, raw) in principal.openpgp.iter().enumerate() {
-            let position = position.to_string();
-            let wrong = |at: &str, message, help: &str| wrong(&["openpgp", &position, at], message, help);
-            let key = read_openpgp(raw, &wrong)?;
-            let not_after = read_end(raw.not_after.as_deref(), &wrong)?;
-            hold("openpgp", &position, key.material())?;
-            openpgp.insert(key.fingerprint(), (key, Holder { principal: name.clone(), not_after }));
-        }
-    }
-    match keys.len() + openpgp.len() {
-        0..=MOST => Ok((keys, openpgp)),
-        _ => Err(place(root, &["principal"]).error(format!("more than {MOST} keys"), "remove unused keys")),
-    }
-}
-
-fn read_openpgp(raw: &RawOpenPgpKey, wrong: &Wrong<'_>) -> Result<OpenPgpKey, DeclareError> {
-    let key = OpenPgpKey::parse(&raw.key).map_err(|error| {
-        let help = "write the line that `abide trust add-principal --openpgp FILE` makes of what `gpg --export` prints";
-        wrong("key", error.to_string(), help)
-    })?;
-    if let Some(text) = &raw.fingerprint
-        && Fingerprint::parse(text) != Some(key.fingerprint())
-    {
-        let message = format!("the fingerprint of this key is {}", key.fingerprint());
-        return Err(wrong("fingerprint", message, "find out which of the two is the one that is meant"));
-    }
-    Ok(key)
-}
-
-fn read_end(text: Option<&str>, wrong: &Wrong<'_>) -> Result<Option<i64>, DeclareError> {
-    let Some(text) = text else { return Ok(None) };
-    let help = "write a date such as `2027-01-01`, or a time with its offset";
-    last_second(text).map(Some).ok_or_else(|| wrong("not-after", "this is not a date".into(), help))
 }
 
 fn read_scopes(root: &Node, raw: &RawPolicy) -> Result<Vec<Scope>, DeclareError> {
@@ -387,17 +296,6 @@ fn read_signers(
     }
 }
 
-/// The last second of a date (in UTC), or the second of a time with offset.
-fn last_second(text: &str) -> Option<i64> {
-    if let Ok(date) = text.parse::<jiff::civil::Date>()
-        && text.len() == "2027-01-01".len()
-    {
-        let end = date.at(23, 59, 59, 0).to_zoned(jiff::tz::TimeZone::UTC).ok()?;
-        return Some(end.timestamp().as_second());
-    }
-    text.parse::<jiff::Timestamp>().ok().map(jiff::Timestamp::as_second)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -455,6 +353,26 @@ signers = ["bob"]
         }
         let root = policy.scope_of("trust.toml").unwrap();
         assert_eq!((root.threshold, root.merge), (2, Merge::Signed));
+    }
+
+    #[test]
+    fn heartbeats_have_keys_of_their_own() {
+        let with = |keys: &str| format!("{}\n[heartbeat]\nkeys = [{keys}]\n", example());
+        let good = with(&format!("{{ key = \"{}\", not-after = 2027-01-01 }}", key(3)));
+        let policy = Policy::parse(good.as_bytes(), "trust.toml").unwrap();
+        assert_eq!(policy.heartbeat_keys().len(), 1);
+        assert_eq!(policy.heartbeat_keys()[0].not_after, Some(1_798_847_999));
+        assert!(policy.holder(&PublicKey::parse(&key(3)).unwrap()).is_none());
+        let own = format!("{{ key = \"{}\" }}", key(3));
+        for (keys, message) in [
+            (format!("{{ key = \"{}\" }}", key(2)), "also a key of bob"),
+            (format!("{own}, {own}"), "stands twice"),
+            (String::new(), "between 1 and"),
+            ("{ key = \"ssh-rsa AAAA\" }".to_owned(), "ssh-rsa"),
+        ] {
+            let error = Policy::parse(with(&keys).as_bytes(), "trust.toml").unwrap_err();
+            assert!(error.message.contains(message) && error.line == 24, "{keys}: {error}");
+        }
     }
 
     #[test]

@@ -221,6 +221,11 @@ impl Fingerprint {
         bytes.try_into().ok().filter(|_| digits.len() == 40).map(Fingerprint)
     }
 
+    /// As it stands in reports, where SSH's names begin with `SHA256:`.
+    pub fn shown(&self) -> String {
+        format!("OpenPGP:{self}")
+    }
+
     /// The short name that signatures carry beside it: its last eight bytes.
     pub(super) fn key_id(&self) -> &[u8] {
         &self.0[12..]

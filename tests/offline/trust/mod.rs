@@ -2,8 +2,10 @@
 
 mod attacks;
 mod author;
+mod freshness;
 pub(crate) mod gnupg;
 mod good;
 pub(crate) mod lab;
 mod openpgp;
+mod seals;
 mod twins;
