@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::{Answer, DIFFERS, Global, OK, Output, need_folder, terminal};
+use crate::config::ConfigError;
 use crate::error::Problem;
 use crate::manifest::prove::{Family, Proof, prove};
 use crate::manifest::{FolderTree, Severity};
@@ -75,7 +76,7 @@ fn counted(number: usize, word: &str) -> String {
 
 /// Reads facts from a file.
 pub(super) fn read_facts(path: &Path) -> Result<Facts, FactsError> {
-    let text =
-        std::fs::read(path).map_err(|source| FactsError::Unreadable { path: path.to_owned(), source })?;
+    let text = std::fs::read(path)
+        .map_err(|source| FactsError::File(ConfigError::Unreadable { path: path.to_owned(), source }))?;
     Facts::recorded(&text, &path.display().to_string())
 }

@@ -3,6 +3,7 @@
 
 mod differences;
 mod gittuf;
+mod gnupg;
 
 mod guix;
 mod openssh;

@@ -1,8 +1,9 @@
 //! Commits that GnuPG signed, for principals whose policy lists an OpenPGP key, and everything like it that must not count.
 
-use abide::trust::HighWater;
+use abide::error::Explain;
 use abide::trust::openpgp::{ExportError, Fingerprint, KeyError, OpenPgpKey, Signature, exported};
 use abide::trust::policy::Policy;
+use abide::trust::{HighWater, IntroductionKey};
 use gix::ObjectId;
 
 use super::gnupg::GnuPg;
@@ -232,6 +233,65 @@ fn nobody_makes_a_second_form_of_a_signature() {
         lab.stopped_at(lab.assemble(&payload, &form), &newest, code);
         lab.accepted(lab.assemble(&payload, &good));
     }
+}
+
+#[test]
+fn a_fleet_is_founded_with_gnupg() {
+    let gnupg = GnuPg::new();
+    let key = gnupg.key("a@example.org", "ed25519", "sign,cert", "never");
+    let mut lab = Lab::new();
+    let ssh = lab.root.introduction.key.clone();
+    let mut policy = lab.policy(2);
+    policy.openpgp.insert("bob".into(), vec![format!("{{ key = \"{}\" }}", gnupg.public(key))]);
+    lab.write("trust.toml", &policy.text());
+    lab.root.introduction.commit = gnupg.commit(&lab, &key.to_string(), "Introduce").to_string();
+    lab.write("roles/web/role.toml", "by gpg");
+    let tip = gnupg.commit(&lab, &key.to_string(), "Go on");
+    let introduced_by = |lab: &mut Lab, key: &str| {
+        lab.root.introduction.key = IntroductionKey::parse(key).unwrap();
+        lab.judge(None, tip).map(|judgement| judgement.high_water).map_err(|error| error.code().0)
+    };
+    let mark = introduced_by(&mut lab, &format!("OpenPGP:{key}")).unwrap();
+    assert_eq!(mark.commit, tip.to_string());
+    assert_eq!(lab.judge(Some(&mark), tip).unwrap().verified.unwrap().revision().signer, "bob");
+    assert_eq!(introduced_by(&mut lab, &format!("OpenPGP:{}", "7".repeat(40))), Err("E034"));
+    // Where the root of trust names an SSH key, nothing of an OpenPGP signature is read; and the other way round.
+    assert_eq!(introduced_by(&mut lab, &ssh.to_string()), Err("E014"));
+    lab.root.introduction.commit = lab.id("HEAD~2").to_string();
+    assert_eq!(introduced_by(&mut lab, &format!("OpenPGP:{key}")), Err("E034"));
+}
+
+#[test]
+fn approvals_by_gnupg_count() {
+    let gnupg = GnuPg::new();
+    let key = gnupg.key("a@example.org", "ed25519", "sign,cert", "never");
+    let lab = Lab::new();
+    listed(&lab, &gnupg.public(key), "");
+    lab.write("roles/vault/role.toml", "secret");
+    let tip = lab.commit("alice", "Change the vault");
+    assert!(lab.judge_with(tip, &[]).pending.is_some());
+    // By tag.
+    let program = format!("gpg.program={}", gnupg.program().display());
+    let user = format!("user.signingkey={key}");
+    lab.git(&[
+        "-c",
+        "gpg.format=openpgp",
+        "-c",
+        &program,
+        "-c",
+        &user,
+        "tag",
+        "-s",
+        "-m",
+        "Approve",
+        "approval",
+    ]);
+    let judgement = lab.judge_with(tip, &[lab.id("refs/tags/approval")]);
+    assert!(judgement.pending.is_none(), "{:?}", judgement.approvals);
+    assert_eq!(judgement.high_water.commit, tip.to_string());
+    // By a commit.
+    let trailer = format!("Approve\n\nApproves-tree: {}", lab.id("HEAD^{tree}"));
+    lab.accepted(gnupg.commit(&lab, &key.to_string(), &trailer));
 }
 
 #[test]
