@@ -5,7 +5,7 @@ mod author;
 mod freshness;
 pub(crate) mod gnupg;
 mod good;
-pub(crate) pub mod lab;
+pub(crate) mod lab;
 mod openpgp;
 mod seals;
 mod twins;
