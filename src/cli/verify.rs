@@ -206,8 +206,7 @@ fn on_host(global: &Global, arguments: &Arguments) -> Result<Explanation, Proble
         None => None,
     };
     let store = Store::open(&paths.store(), &Limits::default())?;
-    let note = || serde_json::from_slice::<Note>(&std::fs::read(paths.spool.join("note.json")).ok()?).ok();
-    let note = note().unwrap_or_default();
+    let note = read_note(&paths.spool);
     let revision = arguments
         .revision
         .clone()
@@ -216,13 +215,24 @@ fn on_host(global: &Global, arguments: &Arguments) -> Result<Explanation, Proble
         .unwrap_or_else(|| root.introduction.commit.clone());
     let tip = ObjectId::from_hex(revision.as_bytes())
         .map_err(|_| VerifyError::NotACommit { revision: escaped(&revision) })?;
+    let candidate = beside(tip, &note);
+    look(&store, &root, Memory { high_water: mark, heartbeat: None }, &candidate)
+}
+
+/// What the fetcher noted of its last poll; empty when there was none.
+pub(super) fn read_note(spool: &std::path::Path) -> Note {
+    let note = || serde_json::from_slice(&std::fs::read(spool.join("note.json")).ok()?).ok();
+    note().unwrap_or_default()
+}
+
+/// A tip with what the fetcher brought beside it.
+pub(super) fn beside(tip: ObjectId, note: &Note) -> Candidate {
     let id = |hex: &String| ObjectId::from_hex(hex.as_bytes()).ok();
-    let candidate = Candidate {
+    Candidate {
         tip,
         approvals: note.approvals.iter().filter_map(id).collect(),
         heartbeat: id(&note.heartbeat),
-    };
-    look(&store, &root, Memory { high_water: mark, heartbeat: None }, &candidate)
+    }
 }
 
 fn look(

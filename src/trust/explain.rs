@@ -169,8 +169,9 @@ fn approvals(judgement: &Judgement, position: usize) -> Vec<Clause> {
 /// Whether an approval counts for what the scopes ask for.
 fn counts(scopes: &[Need], what: &str, signer: &str) -> Clause {
     let among = |names: &[String]| names.iter().any(|name| name == signer);
-    let given: Vec<&str> =
+    let mut given: Vec<&str> =
         scopes.iter().filter(|need| among(&need.have)).map(|need| need.scope.as_str()).collect();
+    given.dedup();
     if !given.is_empty() {
         return Clause::met(6, format!("{what}: it counts for {}", given.join(", ")));
     }

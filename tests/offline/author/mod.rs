@@ -3,4 +3,5 @@
 mod approve;
 mod desk;
 mod edit;
+mod explain;
 mod heartbeat;
