@@ -12,7 +12,7 @@ use crate::author::Start;
 use crate::config::{ConfigError, Limits};
 use crate::error::{Code, Explain, Problem, escaped};
 use crate::source::store::{Repository, Store};
-use crate::source::{Candidate, Note, Objects};
+use crate::source::{self, Candidate, Objects};
 use crate::system::clock;
 use crate::trust::explain::{Explained, Outcome, explain};
 use crate::trust::{
@@ -206,7 +206,8 @@ fn on_host(global: &Global, arguments: &Arguments) -> Result<Explanation, Proble
         None => None,
     };
     let store = Store::open(&paths.store(), &Limits::default())?;
-    let note = read_note(&paths.spool);
+    // The note is as untrusted here as in a run; without one that can be read the mark is explained.
+    let note = source::read_note(&paths.spool).ok().flatten().unwrap_or_default();
     let revision = arguments
         .revision
         .clone()
@@ -215,24 +216,8 @@ fn on_host(global: &Global, arguments: &Arguments) -> Result<Explanation, Proble
         .unwrap_or_else(|| root.introduction.commit.clone());
     let tip = ObjectId::from_hex(revision.as_bytes())
         .map_err(|_| VerifyError::NotACommit { revision: escaped(&revision) })?;
-    let candidate = beside(tip, &note);
+    let candidate = store.candidate(tip, &note);
     look(&store, &root, Memory { high_water: mark, heartbeat: None }, &candidate)
-}
-
-/// What the fetcher noted of its last poll; empty when there was none.
-pub(super) fn read_note(spool: &std::path::Path) -> Note {
-    let note = || serde_json::from_slice(&std::fs::read(spool.join("note.json")).ok()?).ok();
-    note().unwrap_or_default()
-}
-
-/// A tip with what the fetcher brought beside it.
-pub(super) fn beside(tip: ObjectId, note: &Note) -> Candidate {
-    let id = |hex: &String| ObjectId::from_hex(hex.as_bytes()).ok();
-    Candidate {
-        tip,
-        approvals: note.approvals.iter().filter_map(id).collect(),
-        heartbeat: id(&note.heartbeat),
-    }
 }
 
 fn look(

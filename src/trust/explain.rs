@@ -209,10 +209,9 @@ fn clause_for(need: &Need) -> Clause {
     };
     let verb = if need.seal { "approve" } else { "vouch for" };
     let policy = if need.new_policy { " of the new policy" } else { "" };
-    let have =
-        if need.have.is_empty() { "nobody does".into() } else { format!("{} do", need.have.join(", ")) };
+    let have = if need.have.is_empty() { "nobody so far".into() } else { need.have.join(", ") };
     let (scope, threshold, signers) = (&need.scope, need.threshold, need.signers.join(", "));
-    let text = format!("scope {scope}{policy}: {threshold} of {signers} have to {verb} it; {have}");
+    let text = format!("scope {scope}{policy} asks that {threshold} of {signers} {verb} it: {have}");
     if need.is_met() {
         return Clause::met(clause, text);
     }

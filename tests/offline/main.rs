@@ -9,5 +9,6 @@
 )]
 
 mod author;
+mod packaging;
 mod source;
 mod trust;

@@ -8,12 +8,12 @@ use serde::Serialize;
 
 use crate::author::{self, RepositoryError, Start};
 use crate::cli::terminal::{Style, paint};
-use crate::cli::verify::{Heartbeat, beside, read_note};
+use crate::cli::verify::Heartbeat;
 use crate::cli::{Answer, Global, OK, open_state};
 use crate::config::{ConfigError, Limits, Span};
 use crate::error::Problem;
 use crate::source::store::{Repository, Store};
-use crate::source::{Candidate, Objects};
+use crate::source::{self, Candidate, Objects};
 use crate::system::clock;
 use crate::trust::commit::tree_of_any;
 use crate::trust::key::fingerprint;
@@ -163,13 +163,13 @@ fn on_host(global: &Global) -> Result<Trusted, Problem> {
         return Ok(Trusted { root: describe(&root), policy: None, heartbeat: None });
     };
     let store = Store::open(&paths.store(), &Limits::default())?;
-    let note = read_note(&paths.spool);
+    let note = source::read_note(&paths.spool).ok().flatten().unwrap_or_default();
     let id = |hex: &str| ObjectId::from_hex(hex.as_bytes()).ok();
     // What was fetched and not taken yet says nothing.
     let tip = id(&note.tip).filter(|tip| store.is_whole(*tip)).or_else(|| id(&mark.commit));
     let unreadable =
         || RepositoryError::Policy { commit: mark.commit.clone(), reason: "it has no name".into() };
-    let candidate = beside(tip.ok_or_else(unreadable)?, &note);
+    let candidate = store.candidate(tip.ok_or_else(unreadable)?, &note);
     look(&store, &root, &Memory { high_water: Some(mark), heartbeat: None }, &candidate)
 }
 
