@@ -16,7 +16,6 @@ use crate::source::store::{Repository, Store};
 use crate::source::{self, Candidate, Objects};
 use crate::system::clock;
 use crate::trust::commit::tree_of_any;
-use crate::trust::key::fingerprint;
 use crate::trust::policy::{Merge, Policy};
 use crate::trust::{FreshnessMode, HighWater, Memory, RootOfTrust, assess};
 
@@ -230,8 +229,8 @@ fn key(fingerprint: String, last: Option<i64>, now: i64) -> Key {
 
 fn principals(policy: &Policy, now: i64) -> Vec<Principal> {
     let mut principals: Vec<Principal> = Vec::new();
-    for (blob, holder) in policy.keys() {
-        let key = key(fingerprint(blob), holder.not_after, now);
+    for (fingerprint, holder) in policy.keys() {
+        let key = key(fingerprint, holder.not_after, now);
         match principals.last_mut() {
             Some(principal) if principal.name == holder.principal => principal.keys.push(key),
             _ => principals.push(Principal { name: holder.principal.clone(), keys: vec![key] }),
