@@ -87,7 +87,7 @@ pub fn run(global: &Global, arguments: &Arguments) -> Answer {
         return Ok(OK);
     }
     let git = Git::at(&arguments.repo, std::io::stdin().is_terminal());
-    let claim = review.claim(&git.signing_key()?, clock::now())?;
+    let claim = review.claim(&git.signer(review.policy())?, clock::now())?;
     match global.output {
         Output::Text => terminal::data(&shown),
         Output::Json => talk(&shown),

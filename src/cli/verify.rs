@@ -199,12 +199,11 @@ fn on_host(global: &Global, arguments: &Arguments) -> Result<Explanation, Proble
         }
         None => RootOfTrust::load(&paths.trust())?,
     };
-    let mark = match open_state(global)? {
-        Some(state) => {
-            state.high_water()?.map(|mark| HighWater { commit: mark.commit, payload: mark.payload })
-        }
-        None => None,
+    let (mark, news) = match open_state(global)? {
+        Some(state) => (state.high_water()?, None),
+        None => (None, None),
     };
+    let mark = mark.map(|mark| HighWater { commit: mark.commit, payload: mark.payload });
     let store = Store::open(&paths.store(), &Limits::default())?;
     // The note is as untrusted here as in a run; without one that can be read the mark is explained.
     let note = source::read_note(&paths.spool).ok().flatten().unwrap_or_default();
@@ -217,7 +216,7 @@ fn on_host(global: &Global, arguments: &Arguments) -> Result<Explanation, Proble
     let tip = ObjectId::from_hex(revision.as_bytes())
         .map_err(|_| VerifyError::NotACommit { revision: escaped(&revision) })?;
     let candidate = store.candidate(tip, &note);
-    look(&store, &root, Memory { high_water: mark, heartbeat: None }, &candidate)
+    look(&store, &root, Memory { high_water: mark, heartbeat: news }, &candidate)
 }
 
 fn look(

@@ -44,6 +44,9 @@ pub struct Arguments {
 /// The answer.
 #[derive(Debug, Serialize)]
 pub struct Trusted {
+    /// This host's id, for statements that break the glass; `None` for a repository.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
     /// Where trust starts.
     pub root: Root,
     /// The policy in force; `None` when this host has none yet.
@@ -154,12 +157,13 @@ fn on_host(global: &Global) -> Result<Trusted, Problem> {
         return Err(ConfigError::NotEnrolled { path: paths.trust() }.into());
     }
     let root = RootOfTrust::load(&paths.trust())?;
-    let mark = match open_state(global)? {
-        Some(state) => state.high_water()?,
-        None => None,
+    let (mark, news) = match open_state(global)? {
+        Some(state) => (state.high_water()?, None),
+        None => (None, None),
     };
+    let host = None;
     let Some(mark) = mark.map(|mark| HighWater { commit: mark.commit, payload: mark.payload }) else {
-        return Ok(Trusted { root: describe(&root), policy: None, heartbeat: None });
+        return Ok(Trusted { host, root: describe(&root), policy: None, heartbeat: None });
     };
     let store = Store::open(&paths.store(), &Limits::default())?;
     let note = source::read_note(&paths.spool).ok().flatten().unwrap_or_default();
@@ -169,7 +173,8 @@ fn on_host(global: &Global) -> Result<Trusted, Problem> {
     let unreadable =
         || RepositoryError::Policy { commit: mark.commit.clone(), reason: "it has no name".into() };
     let candidate = store.candidate(tip.ok_or_else(unreadable)?, &note);
-    look(&store, &root, &Memory { high_water: Some(mark), heartbeat: None }, &candidate)
+    let memory = Memory { high_water: Some(mark), heartbeat: news };
+    Ok(Trusted { host, ..look(&store, &root, &memory, &candidate)? })
 }
 
 fn look(
@@ -183,6 +188,7 @@ fn look(
     // On a host only what it has accepted is in force.
     let commit = memory.high_water.as_ref().unwrap_or(&assessment.judgement.high_water).commit.clone();
     Ok(Trusted {
+        host: None,
         root: describe(root),
         policy: Some(in_force(objects, &commit, now)?),
         heartbeat: Some(Heartbeat::of(&assessment.freshness, now)),
@@ -270,6 +276,9 @@ fn render(trusted: &Trusted) -> String {
     let _ = writeln!(text, "  freshness     {freshness}");
     for key in &root.break_glass {
         let _ = writeln!(text, "  break-glass   {key}");
+    }
+    if let Some(host) = &trusted.host {
+        let _ = writeln!(text, "  this host     {host}");
     }
     let Some(policy) = &trusted.policy else {
         let _ = writeln!(text, "\nThere is no policy in force yet: nothing was accepted on this host.");
