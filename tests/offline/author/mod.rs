@@ -5,3 +5,4 @@ mod desk;
 mod edit;
 mod explain;
 mod heartbeat;
+mod openpgp;
