@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::{Effector, UnitChange};
+use crate::config::{self, Paths};
 use crate::error::{Code, Explain, Problem, escaped};
-use crate::plan::{Attributes, GroupAction, PackageAction, PackageOperation, Run, UserAction, WriteFile};
+use crate::plan::{Attributes, GroupAction, Law, PackageAction, PackageOperation, Run, UserAction, WriteFile};
 use crate::system::accounts::{self, Owners};
 use crate::system::fs::{self, Backups, FsError};
 use crate::system::observe::{PackageState, PathNeed, PathState};
@@ -36,6 +37,15 @@ pub struct LocalHost {
     systemd: Option<Systemd>,
     packages: Option<Box<dyn PackageManager>>,
     start: Instant,
+    guard: Option<Guard>,
+}
+
+/// Judges each path right before it is touched.
+struct Guard {
+    paths: Paths,
+    law: config::Law,
+    /// Over what is mounted now; looked at again after everything that can mount.
+    judge: Option<Law>,
 }
 
 /// What went wrong here and not below.
@@ -89,6 +99,25 @@ impl LocalHost {
             systemd: None,
             packages: None,
             start: clock::instant(),
+            guard: None,
+        }
+    }
+
+    /// The same, keeping the host's law over its own and abide's things, whatever steps of the run made of the way to them.
+    pub fn under(self, paths: &Paths, law: &config::Law) -> LocalHost {
+        LocalHost { guard: Some(Guard { paths: paths.clone(), law: law.clone(), judge: None }), ..self }
+    }
+
+    fn check(&mut self, path: &Path, tree: bool) -> Result<(), Problem> {
+        let Some(Guard { paths, law, judge }) = &mut self.guard else { return Ok(()) };
+        let judge = judge.get_or_insert_with(|| Law::of_host(paths, law));
+        Ok(judge.allows(path, tree)?)
+    }
+
+    /// Programs and units may have mounted something.
+    fn remount(&mut self) {
+        if let Some(guard) = &mut self.guard {
+            guard.judge = None;
         }
     }
 
@@ -147,6 +176,7 @@ impl Effector for LocalHost {
     }
 
     fn stage(&mut self, file: &WriteFile, bytes: &[u8]) -> Result<Staged, Problem> {
+        self.check(&file.path, false)?;
         Ok(fs::stage(file, bytes, &self.owners, &tag())?)
     }
 
@@ -185,10 +215,12 @@ impl Effector for LocalHost {
     }
 
     fn commit(&mut self, staged: Staged) -> Result<(), Problem> {
+        self.check(staged.target(), false)?;
         Ok(staged.commit()?)
     }
 
     fn make_directory(&mut self, path: &Path, attributes: &Attributes) -> Result<(), Problem> {
+        self.check(path, false)?;
         Ok(fs::make_directory(path, attributes, &self.owners)?)
     }
 
@@ -199,14 +231,17 @@ impl Effector for LocalHost {
         attributes: &Attributes,
         force: bool,
     ) -> Result<(), Problem> {
+        self.check(path, false)?;
         Ok(fs::make_symlink(path, target, attributes, force, &self.owners, &tag())?)
     }
 
     fn set_attributes(&mut self, path: &Path, attributes: &Attributes) -> Result<(), Problem> {
+        self.check(path, false)?;
         Ok(fs::set_attributes(path, attributes, &self.owners)?)
     }
 
     fn remove(&mut self, path: &Path, recursive: bool) -> Result<(), Problem> {
+        self.check(path, recursive)?;
         Ok(fs::remove(path, recursive)?)
     }
 
@@ -225,6 +260,7 @@ impl Effector for LocalHost {
     }
 
     fn units(&mut self, changes: &[UnitChange]) -> Vec<Result<(), Problem>> {
+        self.remount();
         let systemd = match self.systemd() {
             Ok(systemd) => systemd,
             Err(problem) => return changes.iter().map(|_| Err(problem.clone())).collect(),
@@ -257,6 +293,7 @@ impl Effector for LocalHost {
     }
 
     fn run(&mut self, run: &Run) -> Result<(), Problem> {
+        self.remount();
         let program = run.argv.first().cloned().unwrap_or_default();
         let output = self.transient(&Transient {
             name: COMMAND_UNIT.into(),

@@ -357,7 +357,7 @@ impl Agent {
 }
 
 fn needs(desired: &Desired) -> Needs {
-    crate::plan::needs(&desired.rendered().resources, &[])
+    crate::plan::needs(&desired.rendered().resources, &[], &BTreeMap::new())
 }
 
 fn reason(note: Option<&Note>) -> String {

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::fields::is_account_name;
 use super::{Context, Declaration, DeclareError, Ensure, Field, Provision, Relations, Resource, ResourceId, codes};
-use crate::plan::{Change, Diff, Effect, GroupAction, PlanError};
+use crate::plan::{Change, Diff, Effect, GroupAction, PlanError, Reach};
 use crate::system::observe::{GroupState, Needs};
 
 /// A group.
@@ -84,6 +84,10 @@ ensure = "absent"
         if self.ensure == Ensure::Present {
             relations.provides.push(Provision::Group(self.name.clone()));
         }
+    }
+
+    fn reach(&self, reach: &mut Vec<Reach>) {
+        reach.push(Reach::Group(self.name.clone()));
     }
 
     fn plan(&self, context: &Context<'_>) -> Result<Option<Change>, PlanError> {

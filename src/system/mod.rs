@@ -25,6 +25,8 @@ pub mod clock;
 
 pub mod lock;
 
+pub mod places;
+
 pub mod replace;
 
 /// The host's name as the kernel has it.
