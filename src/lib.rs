@@ -48,4 +48,6 @@ pub mod daemon;
 
 pub mod enroll;
 
+pub mod author;
+
 pub mod cli;

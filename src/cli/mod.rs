@@ -18,6 +18,7 @@ pub mod sync;
 pub mod terminal;
 pub mod trace;
 pub mod tree;
+pub mod trust;
 pub mod verify;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -112,6 +113,7 @@ enum Command {
     Trace(trace::Arguments),
     Tree(tree::Arguments),
     Verify(verify::Arguments),
+    Trust(trust::Arguments),
     Suspend(suspend::SuspendArguments),
     Resume(suspend::ResumeArguments),
     Check(check::Arguments),
@@ -264,6 +266,7 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
         Command::Suspend(arguments) => suspend::suspend(&global, &arguments),
         Command::Resume(arguments) => suspend::resume(&global, &arguments),
         Command::Verify(arguments) => verify::run(&global, &arguments),
+        Command::Trust(arguments) => trust::run(&global, &arguments),
         Command::Init(arguments) => init::run(&global, &arguments),
         Command::Check(arguments) => check::run(&global, &arguments),
         Command::Build(arguments) => build::run(&global, &arguments),

@@ -8,16 +8,14 @@ use gix::ObjectId;
 
 use super::terminal::{Style, paint};
 use super::{Answer, DIFFERS, Global, OK, open_state};
+use crate::author::Start;
 use crate::config::{ConfigError, Limits};
 use crate::error::{Code, Explain, Problem, escaped};
 use crate::source::store::{Repository, Store};
-use crate::source::{Candidate, EntryKind, Note, Objects};
+use crate::source::{Candidate, Note, Objects};
 use crate::system::clock;
-use crate::trust::commit::tree_of_any;
-use crate::trust::policy::{POLICY_FILE, Policy};
 use crate::trust::{
-    CommitJudgement, HighWater, Introduction, IntroductionKey, Judgement, Pending, Rejection, Revision,
-    RootOfTrust, Verdict, judge,
+    CommitJudgement, HighWater, Judgement, Pending, Rejection, Revision, RootOfTrust, Verdict, judge,
 };
 
 /// Explains why a revision is or is not accepted: which rule, which principals, which scopes.
@@ -49,15 +47,6 @@ pub struct Arguments {
 /// Why a revision cannot even be looked at.
 #[derive(Debug, thiserror::Error)]
 pub enum VerifyError {
-    /// E750: nobody said what to trust.
-    #[error("nothing says what to trust in this repository")]
-    NoRoot,
-    /// E751: the introduction cannot be used.
-    #[error("the introduction cannot be used: {reason}")]
-    Introduction {
-        /// What is wrong with it.
-        reason: String,
-    },
     /// E752: on a host, revisions are full names.
     #[error("`{revision}` is not the full name of a commit")]
     NotACommit {
@@ -69,17 +58,12 @@ pub enum VerifyError {
 impl Explain for VerifyError {
     fn code(&self) -> Code {
         Code(match self {
-            VerifyError::NoRoot => "E750",
-            VerifyError::Introduction { .. } => "E751",
             VerifyError::NotACommit { .. } => "E752",
         })
     }
 
     fn remedy(&self) -> String {
         match self {
-            VerifyError::NoRoot | VerifyError::Introduction { .. } => {
-                "give `--introduction` and `--key` as in the `abide enroll …` line, or a host's root of trust with `--root`".into()
-            }
             VerifyError::NotACommit { .. } => "copy it from `git rev-parse REVISION`".into(),
         }
     }
@@ -124,11 +108,12 @@ pub fn run(global: &Global, arguments: &Arguments) -> Answer {
 pub fn in_repository(arguments: &Arguments, repo: &std::path::Path) -> Result<Explanation, Problem> {
     let repository = Repository::open(repo)?;
     let tip = repository.resolve(arguments.revision.as_deref().unwrap_or("HEAD"))?;
-    let root = match (&arguments.root, &arguments.introduction, &arguments.key) {
-        (Some(root), _, _) => RootOfTrust::load(root)?,
-        (None, Some(commit), Some(key)) => introduced(&repository, repository.resolve(commit)?, key)?,
-        _ => return Err(VerifyError::NoRoot.into()),
+    let start = Start {
+        root: arguments.root.clone(),
+        introduction: arguments.introduction.clone(),
+        key: arguments.key.clone(),
     };
+    let root = start.root_of_trust(&repository)?;
     explain(&repository, &root, None, tip)
 }
 
@@ -162,26 +147,6 @@ fn on_host(global: &Global, arguments: &Arguments) -> Result<Explanation, Proble
     let tip = ObjectId::from_hex(revision.as_bytes())
         .map_err(|_| VerifyError::NotACommit { revision: escaped(&revision) })?;
     explain(&store, &root, mark.as_ref(), tip)
-}
-
-/// The root of trust that a host enrolled with this introduction has: fleet and branch are those of its policy.
-fn introduced(objects: &dyn Objects, id: ObjectId, key: &str) -> Result<RootOfTrust, Problem> {
-    let wrong = |reason: String| VerifyError::Introduction { reason };
-    let unreadable = |error: crate::source::ObjectError| wrong(escaped(&error.to_string()));
-    let key = IntroductionKey::parse(key).map_err(wrong)?;
-    let raw = objects.commit(id).map_err(unreadable)?;
-    let tree = tree_of_any(&raw, id.kind()).ok_or_else(|| wrong("it names no tree".into()))?;
-    let entries = objects.tree(tree).map_err(unreadable)?;
-    let entry = entries.iter().find(|entry| entry.name == POLICY_FILE && entry.kind == EntryKind::File);
-    let entry = entry.ok_or_else(|| wrong("its tree has no trust.toml".into()))?;
-    let bytes = objects.blob(entry.id).map_err(unreadable)?;
-    let policy = Policy::parse(&bytes, POLICY_FILE).map_err(|error| wrong(error.to_string()))?;
-    Ok(RootOfTrust {
-        fleet: policy.fleet,
-        reference: policy.reference,
-        introduction: Introduction { commit: id.to_string(), key },
-        break_glass: Vec::new(),
-    })
 }
 
 fn explain(

@@ -30,6 +30,7 @@ mod wire;
 pub use error::TrustError;
 pub use file::FileError;
 pub use judgement::{CommitJudgement, HighWater, Judgement, Need, Pending, Rule, ScopeUse, Verdict};
+pub use paths::differing;
 pub use rejection::{Reason, Rejection};
 pub use root::{Introduction, IntroductionKey, RootOfTrust};
 pub use walk::judge;

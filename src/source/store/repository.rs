@@ -73,6 +73,16 @@ impl Repository {
         self.repository.workdir()
     }
 
+    /// A value of the repository's own configuration, such as `abide.introduction`; that of the user and the system is not read.
+    pub fn setting(&self, name: &str) -> Option<String> {
+        self.repository.config_snapshot().string(name).map(|value| value.to_string())
+    }
+
+    /// The object that a reference names by its full name, not peeled; `None` when there is no such reference.
+    pub fn reference(&self, name: &str) -> Option<ObjectId> {
+        self.repository.try_find_reference(name).ok()??.try_id().map(gix::Id::detach)
+    }
+
     fn read(&self, id: ObjectId, kind: Kind) -> Result<Vec<u8>, ObjectError> {
         if id.kind() != self.repository.object_hash() {
             return Err(ObjectError::Missing { id });
