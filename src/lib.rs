@@ -48,6 +48,8 @@ pub mod daemon;
 
 pub mod enroll;
 
+pub mod operator;
+
 pub mod author;
 
 pub mod cli;

@@ -149,7 +149,7 @@ impl Law {
         let mut own: Vec<PathBuf> = Vec::new();
         for path in folders.into_iter().cloned().chain(OWN_FILES.iter().map(PathBuf::from)) {
             let resolved = places.resolved(&path, &|_| None);
-            own.extend(places.shown(&resolved));
+            own.extend(places.shown(&resolved, true));
             own.extend([path, resolved]);
         }
         own.sort();
@@ -327,7 +327,7 @@ impl Names<'_> {
         }
         // abide's own places are known by every name; those of patterns have to be looked up.
         let resolved = law.places.resolved(path, &|_| None);
-        law.places.shown(&resolved).iter().find_map(|known_as| law.place(known_as, reach))
+        law.places.shown(&resolved, matches!(reach, Reach::Tree(_))).iter().find_map(|known_as| law.place(known_as, reach))
     }
 
     /// Where a folder really is, now and when the planned symlinks are made.

@@ -23,6 +23,8 @@ pub mod facts;
 
 pub mod clock;
 
+pub mod identity;
+
 pub mod lock;
 
 pub mod places;

@@ -41,8 +41,9 @@ pub trait Places {
         resolved.join(name)
     }
 
-    /// Every other path that leads to the same place, or to something in it, because a mount shows it there.
-    fn shown(&self, path: &Path) -> Vec<PathBuf> {
+    /// Every other path that leads to the same place because a mount shows it there; with `inside` also those that lead to
+    /// something in it.
+    fn shown(&self, path: &Path, inside: bool) -> Vec<PathBuf> {
         let around = self.mounts().iter().filter(|mount| path.starts_with(&mount.point));
         // Of those at one point the last one covers the others, and it is the last of the longest.
         let Some(own) = around.max_by_key(|mount| mount.point.as_os_str().len()) else { return Vec::new() };
@@ -51,7 +52,7 @@ pub trait Places {
         let others = self.mounts().iter().filter(|mount| mount.device == own.device && *mount != own);
         let seen = others.filter_map(|mount| match place.strip_prefix(&mount.root) {
             Ok(rest) => Some(joined(&mount.point, rest)),
-            Err(_) => mount.root.starts_with(&place).then(|| mount.point.clone()),
+            Err(_) => (inside && mount.root.starts_with(&place)).then(|| mount.point.clone()),
         });
         seen.filter(|other| other != path).collect()
     }
@@ -208,9 +209,11 @@ mod tests {
             ("/srv/etc/abide", vec!["/etc/abide", "/srv/facts"]),
             ("/srv/facts/x", vec!["/etc/abide/facts.d/x", "/srv/etc/abide/facts.d/x"]),
             ("/run/abide", vec![]),
+            ("/var/lib", vec!["/srv/bound here"]),
         ] {
             let expected: Vec<PathBuf> = expected.into_iter().map(PathBuf::from).collect();
-            assert_eq!(places.shown(path.as_ref()), expected, "{path}");
+            assert_eq!(places.shown(path.as_ref(), true), expected, "{path}");
         }
+        assert!(places.shown("/var/lib".as_ref(), false).is_empty());
     }
 }

@@ -13,6 +13,7 @@
 pub mod commit;
 mod error;
 mod examine;
+pub mod exception;
 mod file;
 pub(crate) mod glob;
 mod judgement;
