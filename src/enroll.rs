@@ -19,6 +19,7 @@ use crate::trust::key::PublicKey;
 use crate::trust::policy::Policy;
 use crate::trust::{
     self, FreshnessMode, FreshnessRule, HighWater, Introduction, IntroductionKey, Judgement, RootOfTrust,
+    TrustError,
 };
 
 /// What the line that `abide init` prints says.
@@ -170,32 +171,24 @@ fn prove(paths: &Paths, mut settings: Settings, invitation: &Invitation) -> Resu
     let candidate = candidate.ok_or_else(|| wrong(invitation, "the branch is empty"))?;
     root.fleet = fleet(&store, invitation)?;
     let judgement = trust::judge(&store, &root, None, &candidate, clock::now())?;
-    begin(paths, &store, &root)?;
+    begin(paths, &store, &root, &candidate)?;
     write(&paths.trust(), &root.to_toml())?;
     Ok(Enrolled { root, judgement })
 }
 
 /// Notes in the state that this host starts at the introduction, so that a lost state can be told from a new one. A mark from an
-/// earlier enrolment stays where it belongs to the same branch: enrolling anew is no way back.
-fn begin(paths: &Paths, store: &Store, root: &RootOfTrust) -> Result<(), Problem> {
+/// earlier enrolment stays, unless it belongs to another history: enrolling anew is no way back.
+fn begin(paths: &Paths, store: &Store, root: &RootOfTrust, candidate: &Candidate) -> Result<(), Problem> {
     let mut state = State::open(&paths.state)?;
     if let Some(mark) = state.high_water()? {
-        let stands = ObjectId::from_hex(mark.commit.as_bytes()).ok();
         let known = HighWater { commit: mark.commit, payload: mark.payload };
-        // The mark's own commit on offer says whether it belongs to this introduction.
-        let kept = stands.is_some_and(|stands| continues(store, root, &known, stands));
-        if !kept {
+        let judged = trust::judge(store, root, Some(&known), candidate, clock::now());
+        if let Err(TrustError::MarkUnrelated { .. } | TrustError::MarkLost { .. }) = judged {
             state.forget_mark()?;
         }
     }
     let introduction = root.introduction.commit.clone();
     Ok(state.set_beginning(Some(&Beginning { introduction, since: clock::now() }))?)
-}
-
-/// Whether a mark comes into effect by the walk from this introduction.
-fn continues(store: &Store, root: &RootOfTrust, mark: &HighWater, stands: ObjectId) -> bool {
-    let judgement = trust::judge(store, root, None, &Candidate::at(stands), clock::now());
-    judgement.is_ok_and(|judgement| judgement.high_water == *mark)
 }
 
 /// Takes the note back, when nobody wanted the enrolment after all.
