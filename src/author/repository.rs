@@ -95,6 +95,7 @@ fn introduced(objects: &dyn Objects, id: ObjectId, key: &str) -> Result<RootOfTr
         fleet: policy.fleet,
         reference: policy.reference,
         introduction: Introduction { commit: id.to_string(), key },
+        freshness: crate::trust::FreshnessRule::default(),
         break_glass: Vec::new(),
     })
 }

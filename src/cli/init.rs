@@ -12,7 +12,7 @@ use crate::source::Candidate;
 use crate::source::store::Repository;
 use crate::system::clock;
 use crate::trust::key::PublicKey;
-use crate::trust::{Introduction, IntroductionKey, RootOfTrust, judge};
+use crate::trust::{FreshnessRule, Introduction, IntroductionKey, RootOfTrust, judge};
 
 const FLEET_FILE: &str = "fleet.toml";
 const TRUST_FILE: &str = "trust.toml";
@@ -164,6 +164,7 @@ pub fn found(arguments: &Arguments) -> Result<Founded, Problem> {
         fleet: fleet.clone(),
         reference: reference.clone(),
         introduction: Introduction { commit: introduction.clone(), key },
+        freshness: FreshnessRule::default(),
         break_glass: Vec::new(),
     };
     prove(&git, &root)?;

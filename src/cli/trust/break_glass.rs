@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::author::git::{Git, GitError};
+use crate::author::{Git, GitError};
 use crate::cli::terminal::{self, Style, paint};
 use crate::cli::{Answer, Global, OK, need_root, suspend};
 use crate::config::Span;
