@@ -14,12 +14,12 @@ use std::path::{Path, PathBuf};
 
 use gix::ObjectId;
 use gix::hash::Kind as HashKind;
-use gix::objs::{Find, FindHeader, Kind};
+use gix::objs::Kind;
 
 use self::shelf::Shelf;
 use super::error::SourceError;
 use super::names;
-use super::objects::{Entry, ObjectError, Objects};
+use super::objects::{Entry, ObjectError, Objects, read};
 use crate::config::Limits;
 
 /// The objects that the root process has.
@@ -106,26 +106,6 @@ impl Objects for Store {
     fn blob(&self, id: ObjectId) -> Result<Vec<u8>, ObjectError> {
         self.read(id, Kind::Blob)
     }
-}
-
-/// Reads one object of the expected kind; asks for its size before its content.
-fn read(
-    objects: &(impl Find + FindHeader),
-    id: ObjectId,
-    kind: Kind,
-    limit: u64,
-) -> Result<Vec<u8>, ObjectError> {
-    let store = |error: gix::Error| ObjectError::Store(Box::new(error));
-    let header = objects.try_header(&id).map_err(store)?.ok_or(ObjectError::Missing { id })?;
-    if header.size > limit {
-        return Err(ObjectError::TooLarge { id, size: header.size, limit });
-    }
-    if header.kind != kind {
-        return Err(ObjectError::Malformed { id, reason: format!("it is a {}, not a {kind}", header.kind) });
-    }
-    let mut bytes = Vec::new();
-    objects.try_find(&id, &mut bytes).map_err(store)?.ok_or(ObjectError::Missing { id })?;
-    Ok(bytes)
 }
 
 /// Makes `E120` of an I/O error at `path`.

@@ -5,11 +5,10 @@ use std::path::{Path, PathBuf};
 use gix::ObjectId;
 use gix::objs::{CommitRefIter, Kind};
 
-use super::read;
 use crate::config::Limits;
 use crate::source::error::SourceError;
 use crate::source::names;
-use crate::source::objects::{Entry, ObjectError, Objects};
+use crate::source::objects::{Entry, ObjectError, Objects, read};
 use crate::source::pack::chain;
 
 /// A plain repository, for `check`, `build` and `verify` on an author's machine. Its objects are as trustworthy as its owner: Git checked their names when it
