@@ -201,7 +201,10 @@ pub fn reset_clock(paths: &Paths) -> Result<ClockReset, Problem> {
     let forgot_heartbeat = news.heartbeat.take_if(|heartbeat| heartbeat.issued > now).is_some();
     desk.state.set_news(&news)?;
     let message = match before {
-        Some(before) => format!("what was remembered of the time was forgotten; the clock was {} s apart from it", now - before),
+        Some(before) => format!(
+            "what was remembered of the time was forgotten; the clock was {} s apart from it",
+            now - before
+        ),
         None => "nothing was remembered of the time".to_owned(),
     };
     desk.tell(EventKind::ClockReset, message, None)?;
@@ -263,7 +266,8 @@ impl Desk {
         signed.verify().map_err(StatementError::Signature).map_err(OperatorError::Statement)?;
         let host = identity::host_id().map_err(|source| OperatorError::NoIdentity { source })?;
         let exception = signed.exception;
-        for (what, found, own) in [("host", &exception.host, &host), ("fleet", &exception.fleet, &root.fleet)] {
+        for (what, found, own) in [("host", &exception.host, &host), ("fleet", &exception.fleet, &root.fleet)]
+        {
             if found != own {
                 return Err(OperatorError::Elsewhere { what, found: escaped(found), own: own.clone() }.into());
             }

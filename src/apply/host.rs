@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 use super::{Effector, UnitChange};
 use crate::config::{self, Paths};
 use crate::error::{Code, Explain, Problem, escaped};
-use crate::plan::{Attributes, GroupAction, Law, PackageAction, PackageOperation, Run, UserAction, WriteFile};
+use crate::plan::{
+    Attributes, GroupAction, Law, PackageAction, PackageOperation, Run, UserAction, WriteFile,
+};
 use crate::system::accounts::{self, Owners};
 use crate::system::fs::{self, Backups, FsError};
 use crate::system::observe::{PackageState, PathNeed, PathState};

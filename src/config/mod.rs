@@ -173,7 +173,11 @@ fn check_law(law: &Law) -> Result<(), (&'static str, String, &'static str)> {
     for path in &law.paths {
         if let Err(reason) = crate::plan::law::path_pattern(path) {
             let message = format!("`{}` cannot be a pattern of paths: {reason}", crate::error::escaped(path));
-            return Err(("paths", message, "write an absolute path, such as \"/etc/ssh\" or \"/srv/**/secret\""));
+            return Err((
+                "paths",
+                message,
+                "write an absolute path, such as \"/etc/ssh\" or \"/srv/**/secret\"",
+            ));
         }
     }
     let plain = |unit: &String| crate::plan::law::is_unit_pattern(unit);

@@ -263,7 +263,8 @@ impl<'a> Run<'a> {
 }
 
 fn effector(site: &Site) -> LocalHost {
-    LocalHost::new(&site.paths.backups(), site.settings.apply.backup_bytes).under(&site.paths, &site.settings.law)
+    LocalHost::new(&site.paths.backups(), site.settings.apply.backup_bytes)
+        .under(&site.paths, &site.settings.law)
 }
 
 /// Contents of declared files, from the manifest or the object store.

@@ -19,8 +19,12 @@ impl Run<'_> {
         if self.news("clock", subject)? {
             let now = clock::now();
             match &doubt {
-                Some(doubt) => self.recorder.tell_problem(EventKind::ClockDoubted, &Problem::from(doubt), now),
-                None => self.recorder.tell(EventKind::ClockTrusted, "the clock can be believed again".into(), now),
+                Some(doubt) => {
+                    self.recorder.tell_problem(EventKind::ClockDoubted, &Problem::from(doubt), now)
+                }
+                None => {
+                    self.recorder.tell(EventKind::ClockTrusted, "the clock can be believed again".into(), now)
+                }
             }
         }
         self.recorder.status.clock = doubt.as_ref().map(|_| self.time.trusted);
@@ -79,12 +83,19 @@ impl Run<'_> {
         if self.news("news", stale.as_ref().map_or("", |stale| stale.code().0))? {
             match &stale {
                 Some(stale) => self.recorder.tell_problem(EventKind::NewsStale, &Problem::from(stale), now),
-                None => self.recorder.tell(EventKind::NewsFresh, "the news of the branch is fresh again".into(), now),
+                None => self.recorder.tell(
+                    EventKind::NewsFresh,
+                    "the news of the branch is fresh again".into(),
+                    now,
+                ),
             }
         }
         let refused = freshness.problem.as_ref().map(Problem::from);
         // Between a push and its heartbeat it is usual that one names what is not there yet, or no longer the tip.
-        let told = freshness.problem.as_ref().filter(|problem| !matches!(problem, HeartbeatProblem::NotOnBranch { .. }));
+        let told = freshness
+            .problem
+            .as_ref()
+            .filter(|problem| !matches!(problem, HeartbeatProblem::NotOnBranch { .. }));
         if self.news("heartbeat", told.map_or("", |problem| problem.code().0))?
             && let (Some(_), Some(problem)) = (told, &refused)
         {

@@ -111,7 +111,9 @@ pub enum ConvergeError {
         near: Option<String>,
     },
     /// E050: this host has lost its state, and with it what it believed.
-    #[error("this host has lost its state: nothing says what it has accepted since the introduction {introduction}")]
+    #[error(
+        "this host has lost its state: nothing says what it has accepted since the introduction {introduction}"
+    )]
     StateLost {
         /// Where proving would start again, in hex.
         introduction: String,

@@ -20,8 +20,13 @@ use crate::system::places::{HostPlaces, Places};
 use crate::trust::glob::Pattern;
 
 /// abide's own units, and the transient ones in which it runs what must not be in its sandbox.
-const OWN_UNITS: &[&str] =
-    &["abide.service", "abide-fetch.service", "abide-command.service", "abide-validate.service", "abide-packages.service"];
+const OWN_UNITS: &[&str] = &[
+    "abide.service",
+    "abide-fetch.service",
+    "abide-command.service",
+    "abide-validate.service",
+    "abide-packages.service",
+];
 
 /// The account, and the group, of the fetcher.
 const OWN_ACCOUNT: &str = "abide-fetch";
@@ -115,7 +120,9 @@ impl Explain for Breach {
                     .into();
             }
         };
-        format!("take it out of the roles of this host, or let its owner change `{key}` under [law] in abide.toml")
+        format!(
+            "take it out of the roles of this host, or let its owner change `{key}` under [law] in abide.toml"
+        )
     }
 }
 
@@ -183,7 +190,9 @@ impl Law {
         reached
             .iter()
             .scan(names, |names, (declared, reach)| {
-                let breach = self.kind(&declared.id.kind).or_else(|| reach.iter().find_map(|reach| names.breach(reach)));
+                let breach = self
+                    .kind(&declared.id.kind)
+                    .or_else(|| reach.iter().find_map(|reach| names.breach(reach)));
                 Some(breach.map(|breach| (declared.id.clone(), breach.about(&declared.id))))
             })
             .flatten()
@@ -234,7 +243,8 @@ impl Law {
         if OWN_UNITS.iter().any(|own| configures(name, own)) {
             return Some(Breach::Own { what: name.to_owned() });
         }
-        let pattern = self.units.iter().find(|pattern| matches_pattern(pattern, name) || configures(name, pattern))?;
+        let pattern =
+            self.units.iter().find(|pattern| matches_pattern(pattern, name) || configures(name, pattern))?;
         Some(Breach::Unit { pattern: pattern.clone(), unit: name.to_owned() })
     }
 
@@ -250,10 +260,9 @@ impl Law {
     fn program(&self, argv: &[String]) -> Option<Breach> {
         let program = argv.first()?;
         let (name, line) = (program.rsplit('/').next().unwrap_or(program), argv.join(" "));
-        let pattern = self
-            .programs
-            .iter()
-            .find(|pattern| [program.as_str(), name, &line].iter().any(|text| matches_pattern(pattern, text)))?;
+        let pattern = self.programs.iter().find(|pattern| {
+            [program.as_str(), name, &line].iter().any(|text| matches_pattern(pattern, text))
+        })?;
         Some(Breach::Program { pattern: pattern.clone(), program: line.clone() })
     }
 
@@ -274,12 +283,14 @@ impl Law {
         if let Some(breach) = unit_of(path).and_then(|unit| self.unit(&unit)) {
             return Some(breach);
         }
-        let breach = |pattern: &Pattern| Breach::Path { pattern: format!("/{pattern}"), path: path.to_owned() };
+        let breach =
+            |pattern: &Pattern| Breach::Path { pattern: format!("/{pattern}"), path: path.to_owned() };
         self.paths
             .iter()
             .find(|pattern| {
                 let matches = |part: &Path| pattern.matches(part.to_string_lossy().trim_start_matches('/'));
-                path.ancestors().any(matches) || (matches!(reach, Reach::Tree(_)) && may_match_below(pattern, path))
+                path.ancestors().any(matches)
+                    || (matches!(reach, Reach::Tree(_)) && may_match_below(pattern, path))
             })
             .map(breach)
     }
@@ -300,8 +311,12 @@ impl Names<'_> {
             Reach::Link { .. } => None,
             Reach::Unit(unit) => self.law.unit(unit),
             Reach::Package { name, gone } => self.law.package(name, *gone),
-            Reach::User(name) => (name == OWN_ACCOUNT).then(|| Breach::Own { what: format!("the account {name}") }),
-            Reach::Group(name) => (name == OWN_ACCOUNT).then(|| Breach::Own { what: format!("the group {name}") }),
+            Reach::User(name) => {
+                (name == OWN_ACCOUNT).then(|| Breach::Own { what: format!("the account {name}") })
+            }
+            Reach::Group(name) => {
+                (name == OWN_ACCOUNT).then(|| Breach::Own { what: format!("the group {name}") })
+            }
             Reach::Program(argv) => self.law.program(argv),
         }
     }
@@ -327,7 +342,10 @@ impl Names<'_> {
         }
         // abide's own places are known by every name; those of patterns have to be looked up.
         let resolved = law.places.resolved(path, &|_| None);
-        law.places.shown(&resolved, matches!(reach, Reach::Tree(_))).iter().find_map(|known_as| law.place(known_as, reach))
+        law.places
+            .shown(&resolved, matches!(reach, Reach::Tree(_)))
+            .iter()
+            .find_map(|known_as| law.place(known_as, reach))
     }
 
     /// Where a folder really is, now and when the planned symlinks are made.

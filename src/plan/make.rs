@@ -50,7 +50,8 @@ pub fn needs(
 ) -> Needs {
     let mut needs = Needs::default();
     let enforced = desired.iter().filter(|declared| declared.common.enforce != Enforce::No);
-    for declared in enforced.filter(|declared| forbidden.is_empty() || !forbidden.contains_key(&declared.id)) {
+    for declared in enforced.filter(|declared| forbidden.is_empty() || !forbidden.contains_key(&declared.id))
+    {
         declared.resource.needs(&mut needs);
     }
     for managed in departed(desired, inventory) {

@@ -223,10 +223,8 @@ pub(super) fn remember(
     wanted: &[ObjectId],
     wanted_heartbeat: Option<ObjectId>,
 ) -> Result<(), FetchError> {
-    let broken = |error: gix::Error| FetchError::Spool {
-        path: repository.path().to_owned(),
-        reason: chain(&error),
-    };
+    let broken =
+        |error: gix::Error| FetchError::Spool { path: repository.path().to_owned(), reason: chain(&error) };
     let delete = |name: String| Some(RefEdit::delete(name.try_into().ok()?, PreviousValue::Any));
     let update = |name: String, id: ObjectId| {
         Some(RefEdit::update(name.try_into().ok()?, id, PreviousValue::Any, "poll"))

@@ -124,10 +124,14 @@ fn unescaped(field: &[u8]) -> PathBuf {
     let mut bytes = Vec::with_capacity(field.len());
     let mut rest = field;
     while let Some((first, after)) = rest.split_first() {
-        let octal = after.get(..3).filter(|digits| *first == b'\\' && digits.iter().all(|digit| (b'0'..b'8').contains(digit)));
+        let octal = after
+            .get(..3)
+            .filter(|digits| *first == b'\\' && digits.iter().all(|digit| (b'0'..b'8').contains(digit)));
         match octal {
             Some(digits) => {
-                bytes.push(digits.iter().fold(0u8, |value, digit| value.wrapping_mul(8).wrapping_add(digit - b'0')));
+                bytes.push(
+                    digits.iter().fold(0u8, |value, digit| value.wrapping_mul(8).wrapping_add(digit - b'0')),
+                );
                 rest = &after[3..];
             }
             None => {
@@ -182,7 +186,8 @@ mod tests {
 
     #[test]
     fn symlinks_on_the_way_are_followed_and_the_last_one_is_not() {
-        let links = [("/srv/a", "/etc"), ("/srv/b", "../etc/./abide"), ("/srv/loop", "loop"), ("/etc/x", "/tmp")];
+        let links =
+            [("/srv/a", "/etc"), ("/srv/b", "../etc/./abide"), ("/srv/loop", "loop"), ("/etc/x", "/tmp")];
         let places = MemoryPlaces::new(&links, "");
         for (path, planned, expected) in [
             ("/srv/a/abide/x", "", "/etc/abide/x"),
@@ -193,7 +198,8 @@ mod tests {
             ("/srv/new/x", "", "/srv/new/x"),
             ("/srv/new/x", "/etc/abide", "/etc/abide/x"),
         ] {
-            let make = |path: &Path| (!planned.is_empty() && path == Path::new("/srv/new")).then(|| planned.into());
+            let make =
+                |path: &Path| (!planned.is_empty() && path == Path::new("/srv/new")).then(|| planned.into());
             assert_eq!(places.resolved(path.as_ref(), &make), Path::new(expected), "{path} {planned}");
         }
     }

@@ -37,11 +37,11 @@ mod wire;
 
 pub use error::TrustError;
 pub use file::FileError;
-pub use paths::differing;
 pub use freshness::{Assessment, Freshness, HeartbeatMark, HeartbeatProblem, Memory, assess};
 pub use judgement::{
     ApprovalJudgement, CommitJudgement, HighWater, Judgement, Need, Pending, Rule, ScopeUse, Verdict,
 };
+pub use paths::differing;
 pub use rejection::{Reason, Rejection};
 pub use root::{FreshnessMode, FreshnessRule, Introduction, IntroductionKey, RootOfTrust};
 pub use walk::judge;

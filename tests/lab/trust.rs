@@ -1,7 +1,7 @@
 //! Trust on a real host: freezes, lost memory, wrong clocks, exceptions, the host's own law, and abide's own things.
 
 use std::path::Path;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use abide::state::{State, TimeSeen};
 use abide::trust::commit::Commit;
@@ -138,7 +138,11 @@ fn a_frozen_branch_is_noticed_by_the_clock_alone() {
 
     // Nothing comes any more: only the clock says so.
     let status = site.wait_status("staleness", |run| run["news"]["stale"] == true);
-    assert_eq!((&status["health"], codes(&status)), (&Value::from("Degraded"), vec!["E071".to_owned()]), "{status:#}");
+    assert_eq!(
+        (&status["health"], codes(&status)),
+        (&Value::from("Degraded"), vec!["E071".to_owned()]),
+        "{status:#}"
+    );
     assert!(site.abide(&["status"]).stdout.contains("stale, required"));
     // The last good state stays enforced, and the same thing is not told again.
     site.host.sh("echo drift > /etc/app.conf").success();
@@ -207,7 +211,10 @@ fn a_lost_state_waits_for_the_word_of_an_operator() {
     fails(&site.abide(&["trust", "confirm", "main"]), "E055");
     site.abide(&["trust", "confirm", &new]).success();
     let status = refused(&site, "E010");
-    assert_eq!((&status["run"]["revision"]["commit"], site.host.read("/etc/app.conf")), (&Value::from(new.as_str()), "two\n".into()));
+    assert_eq!(
+        (&status["run"]["revision"]["commit"], site.host.read("/etc/app.conf")),
+        (&Value::from(new.as_str()), "two\n".into())
+    );
     // And there is no way back.
     site.fleet.git(&["reset", "-q", "--hard", &old]).success();
     site.fleet.push();
@@ -264,7 +271,8 @@ fn with_fresh_news_a_lost_state_heals_itself() {
 fn remember(site: &Site, floor: i64) {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let database = folder.path().join("state.sqlite");
-    let script = "systemctl stop abide; cd /var/lib/abide; test ! -s state.sqlite-wal; base64 -w0 state.sqlite";
+    let script =
+        "systemctl stop abide; cd /var/lib/abide; test ! -s state.sqlite-wal; base64 -w0 state.sqlite";
     let encoded = site.host.sh(script).success();
     let decode = "base64 -d > \"$1\"; chmod 700 \"$2\"; chmod 600 \"$1\"";
     run("sh", &["-euc", decode, "sh", text(&database), text(folder.path())], encoded.as_bytes()).success();
@@ -321,7 +329,11 @@ fn a_stranded_host_is_moved_by_breaking_the_glass() {
     }
     let site = site("glass", Pace::Manual);
     let base = tip(&site);
-    let stolen = { site.declare(&file("stolen")); site.synced(); tip(&site) };
+    let stolen = {
+        site.declare(&file("stolen"));
+        site.synced();
+        tip(&site)
+    };
     site.fleet.git(&["reset", "-q", "--hard", &base]).success();
     let honest = site.declare(&file("honest"));
     refused(&site, "E031");
@@ -331,7 +343,8 @@ fn a_stranded_host_is_moved_by_breaking_the_glass() {
     let (host, other) = (host_id(&site), "0".repeat(32));
     let make = |host: &str, fleet: &str, commit: &str, key: &Signer| {
         let program = env!("CARGO_BIN_EXE_abide");
-        let arguments = ["trust", "break-glass", "--make", "--host", host, "--fleet", fleet, "--commit", commit];
+        let arguments =
+            ["trust", "break-glass", "--make", "--host", host, "--fleet", fleet, "--commit", commit];
         run(program, &[&arguments[..], &["--key", text(key.key())]].concat(), b"").success()
     };
     let attempt = |statement: &str| {
@@ -395,7 +408,8 @@ fn abide_is_not_managed_by_a_branch() {
     site.host
         .sh("mkdir -p /srv/bound /srv/tree; mount --bind /etc /srv/bound; ln -s /etc/abide /srv/link; touch /srv/keep")
         .success();
-    let before = site.host.sh("cat /etc/abide/*.toml /usr/lib/systemd/system/abide*.service | sha256sum").success();
+    let before =
+        site.host.sh("cat /etc/abide/*.toml /usr/lib/systemd/system/abide*.service | sha256sum").success();
     for role in [
         "[file.\"/etc/abide/trust.toml\"]\ncontent = \"x\"\n",
         "[file.\"/srv/link/trust.toml\"]\ncontent = \"x\"\n",
@@ -413,7 +427,10 @@ fn abide_is_not_managed_by_a_branch() {
     ] {
         forbidden(&site, role, "E365");
     }
-    assert_eq!(site.host.sh("cat /etc/abide/*.toml /usr/lib/systemd/system/abide*.service | sha256sum").success(), before);
+    assert_eq!(
+        site.host.sh("cat /etc/abide/*.toml /usr/lib/systemd/system/abide*.service | sha256sum").success(),
+        before
+    );
     site.host.sh("systemctl is-active abide; test -e /var/lib/abide/state.sqlite").success();
 }
 
@@ -460,9 +477,14 @@ fn a_host_has_a_law_of_its_own() {
     // A law that comes later binds what is in force already, and nothing else.
     let more = "[file.\"/srv/old\"]\ncontent = \"old\\n\"\n";
     site.converged(&format!("{}{more}", file("one")));
-    site.host.sh("sed -i 's|/srv/secret|/srv/old|' /etc/abide/abide.toml; echo drift | tee /srv/old /etc/app.conf").success();
+    site.host
+        .sh("sed -i 's|/srv/secret|/srv/old|' /etc/abide/abide.toml; echo drift | tee /srv/old /etc/app.conf")
+        .success();
     refused(&site, "E361");
-    assert_eq!((site.host.read("/srv/old"), site.host.read("/etc/app.conf")), ("drift\n".into(), "one\n".into()));
+    assert_eq!(
+        (site.host.read("/srv/old"), site.host.read("/etc/app.conf")),
+        ("drift\n".into(), "one\n".into())
+    );
 }
 
 /// Attack 39: an old program goes on with a policy that it does not fully understand.

@@ -39,7 +39,10 @@ fn verdict(law: &Law, resources: &[(&str, &str, &str)], host: &Observed) -> Stri
     }
     let plan = make(&resources, &[], host, &Scope::default()).unwrap();
     assert_eq!(plan.problems, []);
-    law.planned(&plan, host).into_values().next().map_or("fine".into(), |error| format!("planned {}", error.code))
+    law.planned(&plan, host)
+        .into_values()
+        .next()
+        .map_or("fine".into(), |error| format!("planned {}", error.code))
 }
 
 /// Attack 38: a branch reaches for the root of trust, the state, the fetcher or the sandbox of abide itself, by every kind.
@@ -95,7 +98,11 @@ fn nothing_of_abide_is_declared() {
         ("user", "mallory", "home = \"/var\"\nensure = \"absent\"\nremove-home = true"),
         ("group", "abide-fetch", "ensure = \"absent\""),
     ] {
-        assert_eq!(verdict(&law, &[(kind, name, table)], &Observed::default()), "E365", "{kind} {name} {table}");
+        assert_eq!(
+            verdict(&law, &[(kind, name, table)], &Observed::default()),
+            "E365",
+            "{kind} {name} {table}"
+        );
     }
 }
 
@@ -106,7 +113,11 @@ fn a_declared_symlink_is_followed() {
     let file = ("file", "/srv/new/trust.toml", "content = \"x\"");
     for target in ["/etc/abide", "../etc/abide", "/srv/conf", "/srv/step/../conf"] {
         let link = format!("target = \"{target}\"");
-        assert_eq!(verdict(&law, &[("symlink", "/srv/new", &link), file], &Observed::default()), "E365", "{target}");
+        assert_eq!(
+            verdict(&law, &[("symlink", "/srv/new", &link), file], &Observed::default()),
+            "E365",
+            "{target}"
+        );
     }
     assert_eq!(verdict(&law, &[file], &Observed::default()), "fine");
 }
@@ -151,7 +162,10 @@ fn what_a_plan_reaches_on_the_host_is_judged_too() {
     assert_eq!(verdict(&law, &[("directory", "/var/lib", spared)], &var), "fine");
 
     let mut host = Observed::default().with_user("mallory", 1000);
-    host.users.insert("mallory".into(), UserState { home: "/var/lib".into(), local: true, uid: 1000, ..UserState::default() });
+    host.users.insert(
+        "mallory".into(),
+        UserState { home: "/var/lib".into(), local: true, uid: 1000, ..UserState::default() },
+    );
     let gone = [("user", "mallory", "ensure = \"absent\"\nremove-home = true")];
     assert_eq!(verdict(&law, &gone, &host), "planned E365");
 
@@ -174,7 +188,13 @@ fn the_law_of_a_host_forbids_what_it_says() {
         ("paths = [\"/etc/ssh\"]", "file", "/srv/here/ssh/x", "content = \"\"", "E361"),
         ("paths = [\"/etc/ssh\"]", "file", "/srv/etc/ssh/x", "content = \"\"", "E361"),
         ("paths = [\"/etc/ssh\"]", "file", "/srv/ssh/x", "content = \"\"", "E361"),
-        ("paths = [\"/etc/ssh/*.conf\"]", "directory", "/etc/ssh", "ensure = \"absent\"\nrecursive = true", "E361"),
+        (
+            "paths = [\"/etc/ssh/*.conf\"]",
+            "directory",
+            "/etc/ssh",
+            "ensure = \"absent\"\nrecursive = true",
+            "E361",
+        ),
         ("paths = [\"/srv/ssh/**\"]", "directory", "/srv", "source = \"files\"", "E361"),
         ("paths = [\"/etc/ssh\"]", "file", "/etc/sshd", "content = \"\"", "fine"),
         ("units = [\"sshd.service\"]", "service", "sshd", "running = false", "E362"),
@@ -183,19 +203,47 @@ fn the_law_of_a_host_forbids_what_it_says() {
         ("units = [\"sshd@*.service\"]", "drop-in", "sshd@.service/x", "[Service]\nUser = \"x\"", "E362"),
         ("units = [\"ssh-agent.service\"]", "drop-in", "ssh-.service/x", "[Service]\nUser = \"x\"", "E362"),
         ("units = [\"ssh*\"]", "drop-in", "timer/x", "[Timer]\nAccuracySec = 1", "E362"),
-        ("units = [\"sshd.service\"]", "symlink", "/etc/systemd/system/sshd.service", "target = \"/dev/null\"", "E362"),
-        ("units = [\"sshd.service\"]", "file", "/etc/systemd/system/a.target.wants/sshd.service", "ensure = \"absent\"", "E362"),
+        (
+            "units = [\"sshd.service\"]",
+            "symlink",
+            "/etc/systemd/system/sshd.service",
+            "target = \"/dev/null\"",
+            "E362",
+        ),
+        (
+            "units = [\"sshd.service\"]",
+            "file",
+            "/etc/systemd/system/a.target.wants/sshd.service",
+            "ensure = \"absent\"",
+            "E362",
+        ),
         ("units = [\"sshd.service\"]", "drop-in", "nginx.service/x", "[Service]\nUser = \"x\"", "fine"),
         ("packages = [\"telnet*\"]", "package", "telnetd:amd64", "", "E363"),
         ("packages = [\"telnet*\"]", "package", "telnetd", "ensure = \"absent\"", "E363"),
-        ("commands = [\"sh\"]", "command", "x", "argv = [\"/bin/sh\", \"-c\", \"x\"]\ncreates = \"/x\"", "E364"),
-        ("commands = [\"*curl *\"]", "command", "x", "argv = [\"sh\", \"-c\", \"curl x\"]\ncreates = \"/x\"", "E364"),
+        (
+            "commands = [\"sh\"]",
+            "command",
+            "x",
+            "argv = [\"/bin/sh\", \"-c\", \"x\"]\ncreates = \"/x\"",
+            "E364",
+        ),
+        (
+            "commands = [\"*curl *\"]",
+            "command",
+            "x",
+            "argv = [\"sh\", \"-c\", \"curl x\"]\ncreates = \"/x\"",
+            "E364",
+        ),
         ("commands = [\"sh\"]", "command", "x", "argv = [\"true\"]\nunless = [\"sh\", \"-c\", \"\"]", "E364"),
         ("commands = [\"sh\"]", "file", "/x", "content = \"\"\nvalidate = [\"sh\", \"{file}\"]", "E364"),
         ("commands = [\"sh\"]", "command", "x", "argv = [\"bash\"]\ncreates = \"/x\"", "fine"),
     ] {
         let law = law(&format!("[law]\n{text}\n"));
-        assert_eq!(verdict(&law, &[(kind, name, table)], &Observed::default()), code, "{text} {kind} {name} {table}");
+        assert_eq!(
+            verdict(&law, &[(kind, name, table)], &Observed::default()),
+            code,
+            "{text} {kind} {name} {table}"
+        );
     }
 }
 

@@ -50,17 +50,22 @@ pub(super) fn gather(
     let options = open_options(task);
     let repository = spool::open_repository(&task.repository, Some(listing.tip.kind()), &options)?;
     let path = task.repository.join(SEEN);
-    let seen: Seen = std::fs::read(&path)
-        .ok()
-        .and_then(|bytes| serde_json::from_slice(&bytes).ok())
-        .unwrap_or_default();
+    let seen: Seen =
+        std::fs::read(&path).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default();
     let digest = listing.digest();
     if seen.listing == digest {
         let (approvals, heartbeat) = (spool::approvals(&repository), spool::heartbeat(&repository));
         return Ok(Beside { approvals, heartbeat, problems: seen.problems, received: 0 });
     }
-    let mut gathering =
-        Gathering { task, repository: &repository, remote, room, received: 0, problems: vec![], settled: true };
+    let mut gathering = Gathering {
+        task,
+        repository: &repository,
+        remote,
+        room,
+        received: 0,
+        problems: vec![],
+        settled: true,
+    };
     if listing.cut {
         gathering.problems.push(FetchError::Listing { limit: ANSWER_BYTES });
     }
@@ -108,8 +113,7 @@ impl Gathering<'_> {
             && let Err(error) = self.bring(&missing, APPROVAL_BYTES * (missing.len() as u64 + 1))
         {
             told = true;
-            self.problems
-                .push(FetchError::Approval { name: first.name.clone(), reason: error.to_string() });
+            self.problems.push(FetchError::Approval { name: first.name.clone(), reason: error.to_string() });
         }
         let mut sound = Vec::new();
         for approval in wanted {

@@ -76,7 +76,15 @@ impl Network {
         }
         let login = http::login(task)?;
         let setup = Arc::new(Setup::read(task, &login)?);
-        Ok(Network { task: task.clone(), url: url.clone(), room, stop: Arc::clone(stop), options, login, setup })
+        Ok(Network {
+            task: task.clone(),
+            url: url.clone(),
+            room,
+            stop: Arc::clone(stop),
+            options,
+            login,
+            setup,
+        })
     }
 
     /// Brings the branch through one connection. `Err` in the answer: the remote has the other object format.
@@ -109,9 +117,9 @@ impl Network {
         if !repository.has_object(found.tip) {
             return Err(FetchError::Protocol { reason: format!("it did not send commit {}", found.tip) });
         }
-        repository
-            .reference(BRANCH, found.tip, PreviousValue::Any, "poll")
-            .map_err(|error| FetchError::Spool { path: self.task.repository.clone(), reason: chain(&error) })?;
+        repository.reference(BRANCH, found.tip, PreviousValue::Any, "poll").map_err(|error| {
+            FetchError::Spool { path: self.task.repository.clone(), reason: chain(&error) }
+        })?;
         let listing = match asked {
             Some(asked) => Listing { tip: found.tip, ..asked },
             None => found,
@@ -188,7 +196,9 @@ impl Remote for Network {
             let repository = spool::open_repository(&self.task.repository, format, &self.options)?;
             let hash = repository.object_hash();
             let asked = listing::ask(&self.task, &self.url, &self.login, &self.setup, hash)?;
-            if let Some(listing) = asked.as_ref().filter(|asked| spool::branch(&repository) == Some(asked.tip)) {
+            if let Some(listing) =
+                asked.as_ref().filter(|asked| spool::branch(&repository) == Some(asked.tip))
+            {
                 return Ok(Branch { received: 0, listing: listing.clone() });
             }
             match self.move_branch(&repository, asked)? {
@@ -213,7 +223,9 @@ impl Remote for Network {
             if map.object_hash == kind {
                 return Ok(Look::Receive);
             }
-            Err(FetchError::Protocol { reason: format!("it changes its object format to {}", map.object_hash) })
+            Err(FetchError::Protocol {
+                reason: format!("it changes its object format to {}", map.object_hash),
+            })
         })
     }
 }
