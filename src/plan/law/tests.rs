@@ -90,7 +90,6 @@ fn nothing_of_abide_is_declared() {
         ("service", "abide.service", "timeout = \"1s\"\nenabled = true"),
         ("service", "abide-packages", "running = false"),
         ("service", "abide-fetch", "enabled = false"),
-        ("package", "abide", "ensure = \"absent\""),
         ("package", "abide:amd64", "ensure = \"purged\""),
         ("user", "abide-fetch", "shell = \"/bin/sh\""),
         ("user", "mallory", "groups = [\"abide-fetch\"]"),
