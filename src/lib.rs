@@ -22,6 +22,8 @@
 
 pub mod error;
 
+pub mod progress;
+
 pub mod config;
 
 pub mod source;

@@ -22,7 +22,6 @@ pub use run::run;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Code, Explain, Problem};
-use crate::plan::Step;
 use crate::resource::{Content, ResourceId};
 use crate::state::{Counts, Notification, StateError};
 
@@ -83,20 +82,6 @@ impl Outcome {
         }
         counts
     }
-}
-
-/// What the caller is told while a plan is applied, for a terminal and the journal.
-#[derive(Debug)]
-pub enum Progress<'a> {
-    /// This is under way now, such as `installing 3 packages`.
-    Doing(&'a str),
-    /// A step is over.
-    Finished {
-        /// The step.
-        step: &'a Step,
-        /// How it fared.
-        result: &'a StepResult,
-    },
 }
 
 /// Where the bytes of contents are read.

@@ -7,9 +7,10 @@ use super::effector::UnitChange;
 use super::failpoint::reach;
 use super::files::{self, Results};
 use super::schedule::{Class, Place, Schedule, name, path};
-use super::{ApplyError, Contents, Effector, Outcome, Progress, StepOutcome, StepResult, in_words, units};
+use super::{ApplyError, Contents, Effector, Outcome, StepOutcome, StepResult, in_words, units};
 use crate::error::{Code, Explain, Problem, escaped};
 use crate::plan::{Effect, PackageAction, PackageOptions, Plan, Step, UnitAction};
+use crate::progress::{Progress, Tell};
 use crate::resource::ResourceId;
 use crate::state::{Finished, Intent, Notification, Owed, RunResult, RunStart, State, StepRecord};
 
@@ -27,7 +28,7 @@ pub fn run<E: Effector>(
     effector: &mut E,
     state: &mut State,
     contents: &dyn Contents,
-    progress: &mut dyn FnMut(Progress<'_>),
+    progress: &mut Tell<'_>,
 ) -> Result<Outcome, ApplyError> {
     let steps = plan.steps.as_slice();
     let owed = state.owed()?;
@@ -78,7 +79,7 @@ struct Work<'a, E> {
     effector: &'a mut E,
     state: &'a mut State,
     contents: &'a dyn Contents,
-    progress: &'a mut dyn FnMut(Progress<'_>),
+    progress: &'a mut Tell<'a>,
     problems: Vec<Problem>,
 }
 
@@ -219,8 +220,7 @@ impl<E: Effector> Work<'_, E> {
             if actions.is_empty() {
                 continue;
             }
-            let progress = &mut self.progress;
-            let answers = self.effector.packages(&actions, &mut |line| progress(Progress::Doing(line)));
+            let answers = self.effector.packages(&actions, &mut *self.progress);
             for (index, answer) in members.into_iter().zip(answers) {
                 if answer.is_err() {
                     failed.insert(batch[index].0);
@@ -374,7 +374,6 @@ impl<E: Effector> Work<'_, E> {
             after,
             took: result.took,
         });
-        (self.progress)(Progress::Finished { step, result });
     }
 
     /// Delivers what earlier runs owe and no step of this one did. What a failed step of this run was to do stays owed.

@@ -55,6 +55,8 @@ pub struct Edited {
     pub text: String,
     /// The new version.
     pub version: u64,
+    /// A message for its commit.
+    pub subject: String,
     /// What was done, for people.
     pub done: Vec<String>,
     /// Who has to sign the change.
@@ -202,7 +204,11 @@ pub fn edit(text: &str, edit: &Edit, now: i64) -> Result<Edited, EditError> {
             able: if able.is_empty() { "nobody".into() } else { listed(&able) },
         });
     }
-    Ok(Edited { text, version, done, signers, threshold, able })
+    let subject = match edit {
+        Edit::Add(add) => format!("Trust {}", add.name),
+        Edit::Rotate(rotate) => format!("Rotate the keys of {}", rotate.name),
+    };
+    Ok(Edited { text, version, subject, done, signers, threshold, able })
 }
 
 /// Who may sign a change of the policy, how many have to, and who holds a key that counts before and after it.
@@ -371,25 +377,19 @@ fn take_key(keys: &mut Item, name: &str, remove: &str) -> Result<(), EditError> 
 
 /// Appends to an array in the way in which its last element is written.
 fn push(array: &mut Array, mut value: Value) {
-    let last = array.iter().last().map(|last| last.decor().clone());
-    match last {
-        Some(decor)
-            if array.len() > 1
-                || decor
-                    .prefix()
-                    .and_then(|prefix| prefix.as_str())
-                    .is_some_and(|prefix| prefix.contains('\n')) =>
-        {
-            value.decor_mut().set_prefix(decor.prefix().cloned().unwrap_or_default());
-            // What follows the last element stands before the bracket: it moves behind the new one.
-            if let Some(old) = array.len().checked_sub(1).and_then(|at| array.get_mut(at)) {
-                value.decor_mut().set_suffix(old.decor().suffix().cloned().unwrap_or_default());
-                old.decor_mut().set_suffix("");
-            }
-            array.push_formatted(value);
-        }
-        _ => array.push(value),
+    let last = array.iter().last().and_then(|last| last.decor().prefix()).and_then(|prefix| prefix.as_str());
+    let prefix = last.unwrap_or_default().to_owned();
+    if array.len() < 2 && !prefix.contains('\n') {
+        array.push(value);
+        return;
     }
+    // A comment behind the last element stays in its line, and only then comes the new element's own.
+    let behind = array.trailing().as_str().unwrap_or_default().to_owned();
+    let (comment, rest) = behind.split_at(behind.find('\n').unwrap_or(0));
+    let own = prefix.rfind('\n').map_or(prefix.as_str(), |start| &prefix[start..]);
+    value.decor_mut().set_prefix(format!("{comment}{own}"));
+    array.set_trailing(rest.to_owned());
+    array.push_formatted(value);
 }
 
 fn entry(key: &PublicKey, not_after: Option<&str>) -> Result<InlineTable, EditError> {

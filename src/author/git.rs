@@ -237,7 +237,10 @@ pub(super) fn public_half(path: &Path) -> PathBuf {
 }
 
 /// Reads a public key from its file.
-pub(super) fn read_key(path: &Path) -> Result<PublicKey, GitError> {
+///
+/// # Errors
+/// `E743` and `E744`.
+pub fn read_key(path: &Path) -> Result<PublicKey, GitError> {
     let line = std::fs::read_to_string(path)
         .map_err(|source| GitError::KeyUnreadable { path: path.to_owned(), source })?;
     PublicKey::parse(line.trim_end()).map_err(GitError::Key)

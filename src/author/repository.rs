@@ -10,7 +10,7 @@ use crate::source::store::Repository;
 use crate::source::{EntryKind, Objects};
 use crate::trust::commit::tree_of_any;
 use crate::trust::policy::{POLICY_FILE, Policy};
-use crate::trust::{Introduction, IntroductionKey, RootOfTrust};
+use crate::trust::{FreshnessRule, Introduction, IntroductionKey, RootOfTrust};
 
 /// Where a repository's own configuration remembers the introduction.
 const INTRODUCTION: &str = "abide.introduction";
@@ -29,6 +29,14 @@ pub enum RepositoryError {
         /// What is wrong with it.
         reason: String,
     },
+    /// E792: the policy of a commit cannot be read.
+    #[error("the policy of commit {commit} cannot be read: {reason}")]
+    Policy {
+        /// The commit.
+        commit: String,
+        /// Why not.
+        reason: String,
+    },
 }
 
 impl Explain for RepositoryError {
@@ -36,10 +44,14 @@ impl Explain for RepositoryError {
         Code(match self {
             RepositoryError::NoRoot => "E750",
             RepositoryError::Introduction { .. } => "E751",
+            RepositoryError::Policy { .. } => "E792",
         })
     }
 
     fn remedy(&self) -> String {
+        if let RepositoryError::Policy { .. } = self {
+            return "`abide verify` says what is wrong with the commit; on a host, `abide enroll --check` what is wrong with its store".into();
+        }
         "give the introduction and its key as in the `abide enroll …` line, or a host's root of trust with `--root`; \
          `git config abide.introduction COMMIT` and `git config abide.key SHA256:…` remember them in this clone"
             .into()
@@ -95,7 +107,7 @@ fn introduced(objects: &dyn Objects, id: ObjectId, key: &str) -> Result<RootOfTr
         fleet: policy.fleet,
         reference: policy.reference,
         introduction: Introduction { commit: id.to_string(), key },
-        freshness: crate::trust::FreshnessRule::default(),
+        freshness: FreshnessRule::default(),
         break_glass: Vec::new(),
     })
 }

@@ -1,5 +1,6 @@
 //! Observe and plan; ask the package manager what is possible before anything is touched.
 
+use std::cell::LazyCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -7,6 +8,7 @@ use super::{Run, Target};
 use crate::error::{Code, Explain as _, Problem};
 use crate::plan::law::{Breach, Law};
 use crate::plan::{self, Effect, Managed, PackageAction, PackageOperation, Plan, PlanError, Prune, Scope};
+use crate::progress::Tell;
 use crate::report::EventKind;
 use crate::resource::codes::VERSION_UNAVAILABLE;
 use crate::state::Cause;
@@ -20,8 +22,12 @@ const FRESH_INDEX: Duration = Duration::from_secs(600);
 
 impl Run<'_> {
     /// Plans the target. A new revision that cannot be planned whole is refused whole, and what was enforced last is planned instead.
-    pub(super) fn plan(&mut self, target: Target) -> Result<(Target, Plan), Problem> {
-        let plan = self.make(&target)?;
+    pub(super) fn plan(
+        &mut self,
+        target: Target,
+        progress: &mut Tell<'_>,
+    ) -> Result<(Target, Plan), Problem> {
+        let plan = self.make(&target, progress)?;
         if target.known || plan.problems.is_empty() {
             if !target.known {
                 self.news("plan", "")?;
@@ -33,7 +39,7 @@ impl Run<'_> {
         match self.refuse(EventKind::PlanRefused, "plan", problems, &commit)? {
             Some(last) => {
                 self.recorder.status.verified = Some(target.desired.revision().clone());
-                let plan = self.make(&last)?;
+                let plan = self.make(&last, progress)?;
                 Ok((last, plan))
             }
             // Nothing was enforced before: the plan stays as an explanation, without steps.
@@ -41,11 +47,12 @@ impl Run<'_> {
         }
     }
 
-    fn make(&mut self, target: &Target) -> Result<Plan, Problem> {
+    fn make(&mut self, target: &Target, progress: &mut Tell<'_>) -> Result<Plan, Problem> {
         let resources = &target.desired.rendered().resources;
         let settled = self.state.settled()?.is_some_and(|settled| settled == target.key.digest());
         let inventory = if settled { Vec::new() } else { self.inventory()? };
-        let law = Law::of_host(&self.site.paths, &self.site.settings.law);
+        let site = self.site;
+        let law = LazyCell::new(|| Law::of_host(&site.paths, &site.settings.law));
         // What is in force was judged when it was new. The host's own law may be newer.
         let forbidden = match target.known && self.site.settings.law.is_empty() {
             true => BTreeMap::new(),
@@ -56,17 +63,16 @@ impl Run<'_> {
         let mut observed = self.host.observe(&needs, &mut self.fingerprints, rehash)?;
         let scope = Scope { forbidden, ..self.scope()? };
         let mut plan = plan::make(resources, &inventory, &observed, &scope)?;
-        match self.consult(&plan, &needs.offers, &mut observed) {
+        match self.consult(&plan, &needs.offers, &mut observed, progress) {
             Ok(true) => plan = plan::make(resources, &inventory, &observed, &scope)?,
             Ok(false) => {}
             // Without the archives there is no installing; everything else is kept as declared.
             Err(problem) => withdraw_packages(&mut plan, &in_words(problem.clone()), &problem.remedy),
         }
-        let forbidden = law.planned(&plan, &observed);
-        if !forbidden.is_empty() {
-            plan.withdraw(forbidden);
+        if !plan.steps.is_empty() {
+            plan.withdraw(law.planned(&plan, &observed));
+            self.simulate(&mut plan, &law);
         }
-        self.simulate(&mut plan, &law);
         // As with the target: the end of the process gives it back at once.
         std::mem::forget(observed);
         Ok(plan)
@@ -100,6 +106,7 @@ impl Run<'_> {
         plan: &Plan,
         latest: &BTreeSet<String>,
         observed: &mut Observed,
+        progress: &mut Tell<'_>,
     ) -> Result<bool, Problem> {
         let installs = actions(plan).filter(|(_, action)| {
             action.operation == PackageOperation::Install && action.options.file.is_none()
@@ -114,7 +121,7 @@ impl Run<'_> {
         if wanted.is_empty() {
             return Ok(false);
         }
-        let Some(manager) = self.host.packages() else { return Ok(false) };
+        let Ok(manager) = self.host.packages() else { return Ok(false) };
         let states = &mut observed.packages;
         if self.request.dry_run {
             if manager.index_age(clock::system_time()).is_none() {
@@ -129,7 +136,7 @@ impl Run<'_> {
         if !unavailable.is_empty() {
             oldest = oldest.min(FRESH_INDEX);
         }
-        packages::resolve(manager, states, &wanted, oldest, clock::system_time(), &mut |_| {})?;
+        packages::resolve(manager, states, &wanted, oldest, clock::system_time(), progress)?;
         Ok(true)
     }
 
@@ -190,7 +197,7 @@ impl Run<'_> {
     /// What the package manager would do.
     fn consequences(&mut self, actions: &[PackageAction]) -> Result<Simulation, Problem> {
         let dry_run = self.request.dry_run;
-        let Some(manager) = self.host.packages() else { return Ok(Simulation::default()) };
+        let Ok(manager) = self.host.packages() else { return Ok(Simulation::default()) };
         if dry_run && manager.index_age(clock::system_time()).is_none() {
             return Ok(Simulation::default());
         }

@@ -93,6 +93,7 @@ kinds! {
     Command = command,
 }
 
+mod account;
 mod attributes;
 mod bytes;
 pub mod codes;

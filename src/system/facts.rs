@@ -4,11 +4,11 @@
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
+use crate::config::{self, ConfigError};
 use crate::error::{Code, Explain};
-use crate::manifest::node::{self, Node, Value};
-use crate::resource::DeclareError;
+use crate::manifest::node::{Node, Value};
 
 /// Everything known about a host, as `host.…` in expressions and templates.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -81,25 +81,9 @@ pub struct Mount {
 /// Facts that cannot be had.
 #[derive(Debug, thiserror::Error)]
 pub enum FactsError {
-    /// E461: a file with facts cannot be read.
-    #[error("{} cannot be read", path.display())]
-    Unreadable {
-        /// The file.
-        path: PathBuf,
-        /// The system's reason.
-        #[source]
-        source: std::io::Error,
-    },
-    /// E462: a file with facts is not valid TOML.
-    #[error("{}: {}", path.display(), error.message)]
-    Invalid {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong where.
-        error: DeclareError,
-        /// The piece of the file with a pointer.
-        excerpt: String,
-    },
+    /// A file with facts cannot be used.
+    #[error(transparent)]
+    File(#[from] ConfigError),
     /// E463: recorded facts are not what `abide facts` prints.
     #[error("{place} does not hold facts: {reason}")]
     Recorded {
@@ -110,28 +94,31 @@ pub enum FactsError {
     },
 }
 
+/// A file with facts cannot be read.
+const UNREADABLE: Code = Code("E461");
+/// A file with facts is not valid TOML.
+const INVALID: Code = Code("E462");
+
 impl Explain for FactsError {
     fn code(&self) -> Code {
-        Code(match self {
-            FactsError::Unreadable { .. } => "E461",
-            FactsError::Invalid { .. } => "E462",
-            FactsError::Recorded { .. } => "E463",
-        })
+        match self {
+            FactsError::File(ConfigError::Invalid { .. }) => INVALID,
+            FactsError::File(_) => UNREADABLE,
+            FactsError::Recorded { .. } => Code("E463"),
+        }
     }
 
     fn remedy(&self) -> String {
         match self {
-            FactsError::Unreadable { path, .. } => {
-                format!("check that {} exists and who may read it", path.display())
-            }
-            FactsError::Invalid { .. } => "correct the TOML, or move the file away".into(),
+            FactsError::File(ConfigError::Invalid { .. }) => "correct the TOML, or move the file away".into(),
+            FactsError::File(error) => error.remedy(),
             FactsError::Recorded { .. } => "record them with `abide facts > FILE` on the host".into(),
         }
     }
 
     fn excerpt(&self) -> Option<String> {
         match self {
-            FactsError::Invalid { excerpt, .. } => Some(excerpt.clone()),
+            FactsError::File(error) => error.excerpt(),
             _ => None,
         }
     }
@@ -326,26 +313,25 @@ fn custom(folder: &Path) -> Result<BTreeMap<String, serde_json::Value>, FactsErr
     let entries = match std::fs::read_dir(folder) {
         Ok(entries) => entries,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(tables),
-        Err(source) => return Err(FactsError::Unreadable { path: folder.to_owned(), source }),
+        Err(source) => return Err(unreadable(folder)(source)),
     };
     for entry in entries {
-        let path = entry.map_err(|source| FactsError::Unreadable { path: folder.to_owned(), source })?.path();
+        let path = entry.map_err(unreadable(folder))?.path();
         let (Some(stem), Some("toml")) = (
             path.file_stem().and_then(|stem| stem.to_str()),
             path.extension().and_then(|suffix| suffix.to_str()),
         ) else {
             continue;
         };
-        let text = std::fs::read_to_string(&path)
-            .map_err(|source| FactsError::Unreadable { path: path.clone(), source })?;
-        let table = Node::parse(&text).map_err(|error| FactsError::Invalid {
-            excerpt: node::excerpt(&path.display().to_string(), &text, &error),
-            path: path.clone(),
-            error,
-        })?;
+        let text = std::fs::read_to_string(&path).map_err(unreadable(&path))?;
+        let table = config::parse_toml(&text, &path)?;
         tables.insert(stem.to_owned(), json(&table));
     }
     Ok(tables)
+}
+
+fn unreadable(path: &Path) -> impl Fn(std::io::Error) -> FactsError {
+    move |source| ConfigError::Unreadable { path: path.to_owned(), source }.into()
 }
 
 /// The same data as JSON.

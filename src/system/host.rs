@@ -7,8 +7,8 @@ use std::time::Duration;
 use super::accounts::{self, AccountError};
 use super::exec::{self, Program};
 use super::fs::{self, Fingerprints, FsError, Rehash};
-use super::observe::{Guard, Needs, Observed};
-use super::packages::{self, PackageError, PackageManager};
+use super::observe::{Guard, Needs, Observed, PackageState};
+use super::packages::{self, PackageError, PackageManager, VersionOrder};
 use super::systemd::{self, Systemd, SystemdError};
 use crate::error::{Code, Explain};
 use crate::plan::Principal;
@@ -41,14 +41,17 @@ impl Host {
         }
     }
 
-    /// Forgets the connection to systemd, so that the next use makes a new one: for when systemd itself was restarted.
+    /// Forgets the connection to systemd, so that the next use makes a new one: for when systemd itself may have been replaced.
     pub fn forget_systemd(&mut self) {
         self.systemd = None;
     }
 
-    /// The package manager, found at the first call; `None` if the host has none that abide knows.
-    pub fn packages(&mut self) -> Option<&dyn PackageManager> {
-        self.packages.get_or_insert_with(packages::detect).as_deref()
+    /// The package manager, found at the first call.
+    ///
+    /// # Errors
+    /// The host has none that abide knows.
+    pub fn packages(&mut self) -> Result<&dyn PackageManager, SystemError> {
+        self.packages.get_or_insert_with(packages::detect).as_deref().ok_or(SystemError::NoPackageManager)
     }
 
     /// Answers everything that was asked for, in one batch: systemd answers while files are read.
@@ -63,28 +66,35 @@ impl Host {
         rehash: Rehash,
     ) -> Result<Observed, SystemError> {
         let asked = !needs.units.is_empty();
-        let units = asked.then(|| systemd::observe_in_background(needs.units.iter().cloned().collect()));
+        let units = asked.then(|| systemd::observe_in_background(self.systemd.take(), needs.units.clone()));
         let paths = fs::observe(&needs.paths, fingerprints, rehash);
-        let packages = self.observe_packages(&needs.packages)?;
+        let (packages, versions) = self.observe_packages(&needs.packages)?;
         let (users, groups) = accounts::observe(&needs.users, &needs.groups)?;
         let mut listings = BTreeMap::new();
         for (path, ignore) in &needs.listings {
             listings.insert(path.clone(), fs::list(path, ignore)?);
         }
         let guards = run_guards(&needs.guards);
-        let units = units.map(systemd::PendingUnits::finish).transpose()?.unwrap_or_default();
-        Ok(Observed { paths, packages, units, users, groups, listings, guards })
+        let units = match units {
+            Some(pending) => {
+                let (systemd, states) = pending.finish()?;
+                self.systemd = Some(systemd);
+                states
+            }
+            None => BTreeMap::new(),
+        };
+        Ok(Observed { paths, packages, versions, units, users, groups, listings, guards })
     }
 
     fn observe_packages(
         &mut self,
         names: &BTreeSet<String>,
-    ) -> Result<BTreeMap<String, super::observe::PackageState>, SystemError> {
+    ) -> Result<(BTreeMap<String, PackageState>, VersionOrder), SystemError> {
         if names.is_empty() {
-            return Ok(BTreeMap::new());
+            return Ok(Default::default());
         }
-        let packages = self.packages().ok_or(SystemError::NoPackageManager)?;
-        Ok(packages.observe(names)?)
+        let manager = self.packages()?;
+        Ok((manager.observe(names)?, manager.order()))
     }
 }
 

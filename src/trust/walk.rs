@@ -333,23 +333,15 @@ impl<'a> Walk<'a> {
     /// Takes a twin of the mark for the mark, when it was signed by somebody who may: its content is the mark's, byte for byte.
     fn adopt_twin(&mut self, twin: ObjectId) -> Result<(), Stop> {
         let mut signed = self.judge.read(twin)?;
-        if self.effective.id == self.judge.introduction {
-            introduce(&mut self.judge, &signed)?;
-        } else {
-            // The twin stands where the mark stood, so its first parent's policy is the one to ask.
-            let policy = match signed.commit.parents.first().copied() {
-                Some(parent) => {
-                    let parent = self.judge.read(parent)?;
-                    self.judge.policy_of(&parent)?
-                }
-                None => return Err(signed.refuse(Reason::UnrelatedHistory)),
-            };
-            let Signer { principal, .. } = self.judge.prove_signer(&mut signed, &policy)?;
-            let parent = signed.commit.parents[0];
-            let parent = self.judge.read(parent)?;
-            let changed = self.judge.changed(&signed, Some(parent.commit.tree), signed.commit.tree)?;
-            self.judge.authority(&signed, &principal, &policy, &changed)?;
-        }
+        // The twin stands where the mark stood, so its first parent's policy is the one to ask.
+        let Some(parent) = signed.commit.parents.first().copied() else {
+            return Err(signed.refuse(Reason::UnrelatedHistory));
+        };
+        let parent = self.judge.read(parent)?;
+        let policy = self.judge.policy_of(&parent)?;
+        let Signer { principal, .. } = self.judge.prove_signer(&mut signed, &policy)?;
+        let changed = self.judge.changed(&signed, Some(parent.commit.tree), signed.commit.tree)?;
+        self.judge.authority(&signed, &principal, &policy, &changed)?;
         // The mark stays what it is; only the line goes on from the twin.
         self.latest.0 = twin;
         Ok(())

@@ -8,5 +8,6 @@
     reason = "tests play author, server and attacker, with programs and files of their own"
 )]
 
+mod author;
 mod source;
 mod trust;

@@ -78,25 +78,31 @@ impl Systemd {
     }
 }
 
-/// Observes units on a thread of its own, so that files and packages are read at the same time.
-pub fn observe_in_background(names: Vec<String>) -> PendingUnits {
+/// Observes units on a thread of its own, so that files and packages are read at the same time. Takes the connection that there is,
+/// or makes one.
+pub fn observe_in_background(systemd: Option<Systemd>, names: BTreeSet<String>) -> PendingUnits {
     PendingUnits(std::thread::spawn(move || {
-        if names.is_empty() {
-            return Ok(BTreeMap::new());
-        }
-        Systemd::connect()?.units(&names.into_iter().collect())
+        let systemd = match systemd {
+            Some(systemd) => systemd,
+            None => Systemd::connect()?,
+        };
+        let states = systemd.units(&names)?;
+        Ok((systemd, states))
     }))
 }
 
+/// What an observation gives: the connection, to be used on, and the state of the units.
+type Answer = Result<(Systemd, BTreeMap<String, UnitState>), SystemdError>;
+
 /// Units that are being observed.
-pub struct PendingUnits(std::thread::JoinHandle<Result<BTreeMap<String, UnitState>, SystemdError>>);
+pub struct PendingUnits(std::thread::JoinHandle<Answer>);
 
 impl PendingUnits {
     /// Waits for the answer.
     ///
     /// # Errors
     /// As [`Systemd::connect`] and [`Systemd::units`].
-    pub fn finish(self) -> Result<BTreeMap<String, UnitState>, SystemdError> {
+    pub fn finish(self) -> Answer {
         match self.0.join() {
             Ok(answer) => answer,
             Err(panic) => std::panic::resume_unwind(panic),

@@ -15,6 +15,7 @@ use super::bus::{self, PROPERTIES, SERVICE, UNIT, call, manager_call, property_c
 use super::change::error_name;
 use super::units::text;
 use super::{Systemd, SystemdError, call_error};
+use crate::progress::{Progress, Tell};
 
 /// Where the output of running units is kept.
 const OUTPUT: &str = "/run/abide/units";
@@ -88,7 +89,7 @@ impl Systemd {
     pub fn run_transient(
         &self,
         transient: &Transient,
-        progress: &mut dyn FnMut(&str),
+        progress: &mut Tell<'_>,
     ) -> Result<TransientOutput, SystemdError> {
         let unit = format!("{}.service", transient.name);
         if !bus::is_unit_name(&unit) {
@@ -129,7 +130,7 @@ impl Systemd {
     pub fn adopt(
         &self,
         name: &str,
-        progress: &mut dyn FnMut(&str),
+        progress: &mut Tell<'_>,
     ) -> Result<Option<TransientOutput>, SystemdError> {
         let unit = format!("{name}.service");
         self.runtime.block_on(async {
@@ -167,7 +168,7 @@ impl Systemd {
         unit: &str,
         signals: &mut MessageStream,
         captures: &mut Captures,
-        progress: &mut dyn FnMut(&str),
+        progress: &mut Tell<'_>,
     ) -> Result<(), SystemdError> {
         loop {
             let status = self.status(unit).await?;
@@ -426,7 +427,7 @@ impl Captures {
         Ok(Captures { stdout: Capture::open(unit, "out"), stderr: Capture::open(unit, "err") })
     }
 
-    fn drain(&mut self, progress: &mut dyn FnMut(&str)) {
+    fn drain(&mut self, progress: &mut Tell<'_>) {
         self.stdout.drain(progress);
         self.stderr.drain(&mut |_| {});
     }
@@ -462,7 +463,7 @@ impl Capture {
         Capture { path, file, kept: Vec::new(), line: 0 }
     }
 
-    fn drain(&mut self, progress: &mut dyn FnMut(&str)) {
+    fn drain(&mut self, progress: &mut Tell<'_>) {
         let Some(file) = &mut self.file else { return };
         let mut chunk = vec![0; 64 * 1024];
         while let Ok(length @ 1..) = file.read(&mut chunk) {
@@ -472,7 +473,7 @@ impl Capture {
             {
                 let line = String::from_utf8_lossy(&self.kept[self.line..self.line + end]);
                 if !line.trim().is_empty() {
-                    progress(&line);
+                    progress(Progress::Doing(&line));
                 }
                 self.line += end + 1;
             }

@@ -4,6 +4,6 @@ mod attacks;
 mod author;
 mod freshness;
 mod good;
-mod lab;
+pub mod lab;
 mod seals;
 mod twins;
