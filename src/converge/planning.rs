@@ -70,7 +70,10 @@ impl Run<'_> {
             Err(problem) => withdraw_packages(&mut plan, &in_words(problem.clone()), &problem.remedy),
         }
         if !plan.steps.is_empty() {
-            plan.withdraw(law.planned(&plan, &observed));
+            let forbidden = law.planned(&plan, &observed);
+            if !forbidden.is_empty() {
+                plan.withdraw(forbidden);
+            }
             self.simulate(&mut plan, &law);
         }
         // As with the target: the end of the process gives it back at once.

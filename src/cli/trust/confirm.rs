@@ -5,6 +5,7 @@ use crate::cli::{Answer, Global, OK, need_root, suspend};
 use crate::converge::Site;
 use crate::daemon::poll;
 use crate::operator::{self, object_id};
+use crate::progress::Progress;
 use crate::report::journal;
 
 /// Confirms, on a host that has lost its state, the commit at which it stands.
@@ -28,7 +29,7 @@ pub fn run(global: &Global, arguments: &Arguments) -> Answer {
     object_id(&arguments.commit)?;
     let paths = global.paths();
     let site = Site::load(&paths)?;
-    terminal::progress("polling the branch …");
+    terminal::progress(Progress::Doing("polling the branch …"));
     let polled = poll::start(&site.paths, &site.settings)();
     terminal::progress_done();
     if let Some(problem) = &polled.problem {
