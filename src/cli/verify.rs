@@ -12,7 +12,7 @@ use crate::author::Start;
 use crate::config::{ConfigError, Limits};
 use crate::error::{Code, Explain, Problem, escaped};
 use crate::source::store::{Repository, Store};
-use crate::source::{Candidate, Note, Objects};
+use crate::source::{self, Candidate, Objects};
 use crate::system::clock;
 use crate::trust::{
     CommitJudgement, HighWater, Judgement, Pending, Rejection, Revision, RootOfTrust, Verdict, judge,
@@ -114,7 +114,7 @@ pub fn in_repository(arguments: &Arguments, repo: &std::path::Path) -> Result<Ex
         key: arguments.key.clone(),
     };
     let root = start.root_of_trust(&repository)?;
-    explain(&repository, &root, None, tip)
+    explain(&repository, &root, None, &Candidate::at(tip))
 }
 
 fn on_host(global: &Global, arguments: &Arguments) -> Result<Explanation, Problem> {
@@ -133,37 +133,34 @@ fn on_host(global: &Global, arguments: &Arguments) -> Result<Explanation, Proble
         None => None,
     };
     let store = Store::open(&paths.store(), &Limits::default())?;
-    let offered = || {
-        let note = std::fs::read(paths.spool.join("note.json")).ok()?;
-        let note: Note = serde_json::from_slice(&note).ok()?;
-        Some(note.tip).filter(|tip| !tip.is_empty())
-    };
+    // The note is as untrusted here as in a run; without one that can be read the mark is explained.
+    let note = source::read_note(&paths.spool).ok().flatten().unwrap_or_default();
+    let offered = Some(note.tip.clone()).filter(|tip| !tip.is_empty());
     let revision = arguments
         .revision
         .clone()
-        .or_else(offered)
+        .or(offered)
         .or_else(|| mark.as_ref().map(|mark| mark.commit.clone()))
         .unwrap_or_else(|| root.introduction.commit.clone());
     let tip = ObjectId::from_hex(revision.as_bytes())
         .map_err(|_| VerifyError::NotACommit { revision: escaped(&revision) })?;
-    explain(&store, &root, mark.as_ref(), tip)
+    explain(&store, &root, mark.as_ref(), &store.candidate(tip, &note))
 }
 
 fn explain(
     objects: &dyn Objects,
     root: &RootOfTrust,
     mark: Option<&HighWater>,
-    tip: ObjectId,
+    candidate: &Candidate,
 ) -> Result<Explanation, Problem> {
-    let candidate = Candidate::at(tip);
-    let mut judgement = judge(objects, root, mark, &candidate, clock::now())?;
+    let mut judgement = judge(objects, root, mark, candidate, clock::now())?;
     // A commit below the mark was accepted in its time: say how, rather than that it would be a step back now.
     if judgement.rejection.as_ref().is_some_and(|rejection| rejection.code() == Code("E030")) {
-        judgement = judge(objects, root, None, &candidate, clock::now())?;
+        judgement = judge(objects, root, None, candidate, clock::now())?;
     }
     let Judgement { verified, rejection, pending, commits, .. } = judgement;
     let verified = verified.map(|verified| verified.revision().clone());
-    let tip = tip.to_string();
+    let tip = candidate.tip.to_string();
     let accepted = rejection.is_none() && pending.is_none() && verified.is_some();
     Ok(Explanation { tip, accepted, verified, commits, rejection, pending })
 }

@@ -38,6 +38,7 @@ impl Repository {
         let (git_directory, _) = place.0.into_repository_and_work_tree_directories();
         let repository = gix::open::Options::isolated()
             .open_path_as_is(true)
+            .config_overrides(["core.useReplaceRefs=false"])
             .open(git_directory)
             .map_err(failed)?
             .to_thread_local();
