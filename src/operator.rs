@@ -11,7 +11,7 @@ use crate::config::Paths;
 use crate::converge::{ConvergeError, Site};
 use crate::error::{Code, Explain, Problem, escaped};
 use crate::report::{Event, EventKind, journal};
-use crate::source::{Candidate, store::Store};
+use crate::source::{self, Candidate, Objects, store::Store};
 use crate::state::{Beginning, Mark, State, TimeSeen};
 use crate::system::lock::Lock;
 use crate::system::{clock, identity};
@@ -239,14 +239,14 @@ impl Desk {
     /// knows what he names.
     fn prove(&self, root: &RootOfTrust, commit: ObjectId) -> Result<Revision, Problem> {
         let mut store = Store::open(&self.site.paths.store(), &self.site.settings.limits)?;
+        let spool = &self.site.paths.spool;
         // A branch that cannot be taken as a whole may still have brought the commit before.
-        let taken = store.take(&self.site.paths.spool);
+        let taken = store.take(spool);
         if !store.is_whole(commit) {
             taken?;
-            return prove(&store, root, Candidate::at(commit), self.now()?);
         }
-        let approvals = taken.ok().flatten().map(|candidate| candidate.approvals).unwrap_or_default();
-        prove(&store, root, Candidate { approvals, ..Candidate::at(commit) }, self.now()?)
+        let note = source::read_note(spool).ok().flatten().unwrap_or_default();
+        prove(&store, root, &store.candidate(commit, &note), self.now()?)
     }
 
     /// The time by what this host remembers.
@@ -304,12 +304,12 @@ impl Desk {
 /// # Errors
 /// Why it is refused, what it waits for, or that something above it is what brings it into effect.
 pub fn prove(
-    objects: &dyn crate::source::Objects,
+    objects: &dyn Objects,
     root: &RootOfTrust,
-    candidate: Candidate,
+    candidate: &Candidate,
     now: i64,
 ) -> Result<Revision, Problem> {
-    let judgement = trust::judge(objects, root, None, &candidate, now)?;
+    let judgement = trust::judge(objects, root, None, candidate, now)?;
     let verified = judgement.verified.as_ref().map(|verified| verified.revision());
     if let Some(revision) = verified.filter(|revision| revision.commit == candidate.tip.to_string()) {
         return Ok(revision.clone());

@@ -158,10 +158,10 @@ fn show(review: &Review, stat: bool) -> String {
         counted(review.files.len(), "file"),
     );
     for commit in &review.commits {
-        let signer = match (&commit.signer, &commit.key) {
-            (Some(signer), Some(key)) => format!("signed by {signer} ({key})"),
-            (None, Some(key)) => paint(&format!("signed by nobody of the policy ({key})"), Style::Odd),
-            _ => paint("unsigned, or signed in a way that does not count", Style::Odd),
+        let signer = match (&commit.under_seal, &commit.signer, &commit.key) {
+            (Some(seal), _, _) => paint(&format!("does not stand for itself: {}", seal.reason), Style::Odd),
+            (None, Some(signer), Some(key)) => format!("signed by {signer} ({key})"),
+            _ => paint("signed by nobody known", Style::Odd),
         };
         let _ = writeln!(text, "  {} {}\n      {signer}", short(&commit.commit), commit.summary);
     }
@@ -174,12 +174,13 @@ fn needs(needs: &[Need]) -> String {
     let mut text = String::new();
     for need in needs {
         let policy = if need.new_policy { " (of the new policy)" } else { "" };
+        let seal = if need.seal { ", by approval" } else { "" };
         let have = if need.have.is_empty() { "nobody".into() } else { need.have.join(", ") };
         let could: Vec<&str> =
             need.signers.iter().filter(|signer| !need.have.contains(signer)).map(String::as_str).collect();
         let _ = writeln!(
             text,
-            "  scope {}{policy}: has {have}; {} more of {}",
+            "  scope {}{policy}: has {have}; {} more of {}{seal}",
             need.scope,
             need.threshold.saturating_sub(need.have.len()),
             could.join(", ")
@@ -190,7 +191,7 @@ fn needs(needs: &[Need]) -> String {
 
 /// What the signer says with his signature.
 fn vouches(review: &Review, claim: &Claim) -> String {
-    let unsigned = review.commits.iter().filter(|commit| commit.signer.is_none()).count();
+    let unsigned = review.commits.iter().filter(|commit| commit.under_seal.is_some()).count();
     let mut text = format!(
         "You sign as {} with {}, for {}.\nYou vouch that every host of fleet {} may go from {} to exactly the tree {}: each line above, \
          applied as root, whoever wrote it.",
@@ -204,8 +205,7 @@ fn vouches(review: &Review, claim: &Claim) -> String {
     if unsigned > 0 {
         let _ = write!(
             text,
-            "\n{} of the commits carry no signature that counts: for what they change there is only your word and that of the other approvers.",
-            unsigned
+            "\nFor {unsigned} of the commits nobody stands but those who approve: what they change is there on your word.",
         );
     }
     text

@@ -73,6 +73,13 @@ pub struct Global {
     run_dir: PathBuf,
 }
 
+impl Default for Global {
+    fn default() -> Global {
+        let Paths { config, state, spool, run } = Paths::default();
+        Global { output: Output::Text, config_dir: config, state_dir: state, spool_dir: spool, run_dir: run }
+    }
+}
+
 impl Global {
     /// The folders to work on.
     pub fn paths(&self) -> Paths {
@@ -247,6 +254,12 @@ fn open_state(global: &Global) -> Result<Option<State>, Problem> {
 
 /// Runs the program with these arguments.
 pub fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
+    let arguments: Vec<OsString> = arguments.collect();
+    if arguments.get(1..) == Some(&[OsString::from("agent")]) {
+        // Making the definitions of all commands would stay with the service for as long as it lives.
+        let global = Global::default();
+        return exit(&global, agent::run(&global, &agent::Arguments {}));
+    }
     let program = match Program::try_parse_from(arguments) {
         Ok(program) => program,
         Err(error) => {
@@ -278,8 +291,12 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
         Command::Build(arguments) => build::run(&global, &arguments),
         Command::Facts(arguments) => facts::run(&global, &arguments),
     };
+    exit(&global, answer)
+}
+
+fn exit(global: &Global, answer: Answer) -> ExitCode {
     ExitCode::from(answer.unwrap_or_else(|problem| {
-        terminal::problem(&global, &problem);
+        terminal::problem(global, &problem);
         FAILED
     }))
 }
@@ -294,6 +311,15 @@ mod tests {
     #[test]
     fn the_definition_is_consistent() {
         super::definition().debug_assert();
+    }
+
+    #[test]
+    fn the_agent_alone_is_what_its_definition_says() {
+        use clap::Parser as _;
+        let program = super::Program::try_parse_from(["abide", "agent"]).unwrap();
+        assert!(matches!(program.command, super::Command::Agent(_)));
+        assert_eq!(program.global.paths(), super::Global::default().paths());
+        assert!(program.global.output == super::Global::default().output);
     }
 
     #[test]

@@ -103,6 +103,8 @@ impl Run<'_> {
                 payload: high_water.payload.clone(),
                 time: now,
             })?;
+            // From here on there is something to remember again.
+            self.news("memory", "")?;
         }
         Ok(Some(verified))
     }

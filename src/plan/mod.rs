@@ -17,7 +17,7 @@ pub use effect::{
     Run, UnitAction, UserAction, WriteFile,
 };
 pub use law::Law;
-pub use make::{Managed, Prune, Scope, counts, make, needs};
+pub use make::{Managed, Prune, Scope, counts, make, needs, watched};
 pub use order::CycleError;
 pub use reach::Reach;
 

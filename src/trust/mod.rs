@@ -16,6 +16,7 @@ pub mod commit;
 mod error;
 mod examine;
 pub mod exception;
+pub mod explain;
 mod file;
 mod freshness;
 pub(crate) mod glob;
@@ -24,6 +25,7 @@ mod judgement;
 pub mod key;
 mod line;
 mod merge;
+pub mod openpgp;
 mod paths;
 pub mod policy;
 mod rejection;
@@ -37,9 +39,9 @@ mod wire;
 
 pub use error::TrustError;
 pub use file::FileError;
-pub use freshness::{Assessment, Freshness, HeartbeatMark, HeartbeatProblem, Memory, assess};
+pub use freshness::{Assessment, Freshness, HeartbeatMark, HeartbeatProblem, Memory, Stale, assess};
 pub use judgement::{
-    ApprovalJudgement, CommitJudgement, HighWater, Judgement, Need, Pending, Rule, ScopeUse, Verdict,
+    ApprovalJudgement, CommitJudgement, HighWater, Judgement, Need, Pending, Rule, ScopeUse, Step, Verdict,
 };
 pub use paths::differing;
 pub use rejection::{Reason, Rejection};

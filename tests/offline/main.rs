@@ -9,5 +9,7 @@
 )]
 
 mod author;
+mod packaging;
 mod source;
+mod suites;
 mod trust;
