@@ -14,7 +14,8 @@ use crate::config::{ConfigError, Limits, Span};
 use crate::error::Problem;
 use crate::source::store::{Repository, Store};
 use crate::source::{self, Candidate, Objects};
-use crate::system::clock;
+use crate::state::News;
+use crate::system::{clock, identity};
 use crate::trust::commit::tree_of_any;
 use crate::trust::policy::{Merge, Policy};
 use crate::trust::{FreshnessMode, HighWater, Memory, RootOfTrust, assess};
@@ -158,10 +159,11 @@ fn on_host(global: &Global) -> Result<Trusted, Problem> {
     }
     let root = RootOfTrust::load(&paths.trust())?;
     let (mark, news) = match open_state(global)? {
-        Some(state) => (state.high_water()?, None),
-        None => (None, None),
+        Some(state) => (state.high_water()?, state.news()?),
+        None => (None, News::default()),
     };
-    let host = None;
+    // A host whose machine id is not set yet has none.
+    let host = identity::host_id().ok();
     let Some(mark) = mark.map(|mark| HighWater { commit: mark.commit, payload: mark.payload }) else {
         return Ok(Trusted { host, root: describe(&root), policy: None, heartbeat: None });
     };
@@ -173,7 +175,7 @@ fn on_host(global: &Global) -> Result<Trusted, Problem> {
     let unreadable =
         || RepositoryError::Policy { commit: mark.commit.clone(), reason: "it has no name".into() };
     let candidate = store.candidate(tip.ok_or_else(unreadable)?, &note);
-    let memory = Memory { high_water: Some(mark), heartbeat: news };
+    let memory = Memory { high_water: Some(mark), heartbeat: news.heartbeat };
     Ok(Trusted { host, ..look(&store, &root, &memory, &candidate)? })
 }
 
