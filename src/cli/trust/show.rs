@@ -13,10 +13,10 @@ use crate::config::{ConfigError, Limits};
 use crate::error::Problem;
 use crate::source::Objects;
 use crate::source::store::{Repository, Store};
-use crate::system::clock;
+use crate::system::{clock, identity};
 use crate::trust::commit::tree_of_any;
 use crate::trust::policy::{Merge, Policy};
-use crate::trust::{RootOfTrust, judge};
+use crate::trust::{FreshnessMode, RootOfTrust, judge};
 
 /// Shows whom this host trusts: its root of trust and the policy in force.
 ///
@@ -60,8 +60,16 @@ pub struct Root {
     pub introduction: String,
     /// The fingerprint of its key.
     pub key: String,
+    /// How old the news of the branch may be, as the file has it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_age: Option<String>,
+    /// What follows when it is older.
+    pub freshness: FreshnessMode,
     /// Fingerprints of the keys that may break the glass.
     pub break_glass: Vec<String>,
+    /// The id of this host, for statements that break its glass.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
 }
 
 /// The policy in force.
@@ -158,7 +166,9 @@ fn on_host(global: &Global) -> Result<Trusted, Problem> {
         }
         None => None,
     };
-    Ok(Trusted { root: describe(&root), policy })
+    // A host without a machine id has nobody's; everything else is still to be shown.
+    let host = identity::host_id().ok();
+    Ok(Trusted { root: Root { host, ..describe(&root) }, policy })
 }
 
 fn describe(root: &RootOfTrust) -> Root {
@@ -167,7 +177,10 @@ fn describe(root: &RootOfTrust) -> Root {
         reference: root.reference.clone(),
         introduction: root.introduction.commit.clone(),
         key: root.introduction.key.fingerprint(),
+        max_age: root.freshness.max_age.map(|age| age.to_string()),
+        freshness: root.freshness.mode,
         break_glass: root.break_glass.iter().map(|key| key.fingerprint()).collect(),
+        host: None,
     }
 }
 
@@ -226,8 +239,16 @@ fn render(trusted: &Trusted) -> String {
         root.introduction,
         root.key
     );
+    let age = root.max_age.as_deref().map_or_else(String::new, |age| format!(", at most {age} old"));
+    let _ = match root.freshness {
+        FreshnessMode::Require => writeln!(text, "  freshness     required{age}"),
+        FreshnessMode::Warn => writeln!(text, "  freshness     only reported{age}"),
+    };
     for key in &root.break_glass {
         let _ = writeln!(text, "  break-glass   {key}");
+    }
+    if let Some(host) = &root.host {
+        let _ = writeln!(text, "  this host     {host}");
     }
     let Some(policy) = &trusted.policy else {
         let _ = writeln!(text, "\nThere is no policy in force yet: nothing was accepted on this host.");
