@@ -6,6 +6,7 @@
 //!
 //! **Invariant:** at every instant the journal on disk tells which effects may have happened, so that the next start can finish.
 
+mod debts;
 mod effector;
 mod failpoint;
 mod files;
@@ -13,6 +14,7 @@ pub mod host;
 mod recover;
 mod run;
 mod schedule;
+mod transaction;
 mod units;
 
 pub use effector::{Effector, UnitChange};

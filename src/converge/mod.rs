@@ -14,7 +14,7 @@ use std::time::Instant;
 use crate::apply::{self, Contents, Outcome, host::LocalHost};
 use crate::error::Problem;
 use crate::manifest::{CacheKey, Desired, node::nearest};
-use crate::plan::Plan;
+use crate::plan::{self, Plan};
 use crate::progress::Tell;
 use crate::report::status::RunStatus;
 use crate::report::{EventKind, Recorder};
@@ -129,9 +129,10 @@ impl<'a> Run<'a> {
     /// Takes the lock, opens the state, and recovers what an earlier run left unfinished.
     fn begin(site: &'a Site, request: &'a Request, progress: &mut Tell<'_>) -> Result<Run<'a>, Problem> {
         let started = clock::instant();
+        let mut host = Host::open();
+        host.connect();
         let mut state = State::open(&site.paths.state)?;
         let lock = site.lock(progress)?;
-        let mut host = Host::open();
         let mut recorder = Recorder::default();
         recorder.status.cause = request.cause.word().to_owned();
         if !request.dry_run
@@ -202,7 +203,7 @@ impl<'a> Run<'a> {
             let path = self.site.paths.desired();
             target
                 .desired
-                .save(&path, &target.key)
+                .save(&path, &target.key, &plan::watched(&target.desired.rendered().resources))
                 .map_err(|source| ConvergeError::Write { path, source })?;
         }
         if plan.steps.is_empty() && self.state.owed()?.is_empty() {

@@ -51,7 +51,7 @@ impl Run<'_> {
         let needs = plan::needs(resources, &inventory);
         let rehash = if self.request.rehash { Rehash::Always } else { Rehash::Never };
         let mut observed = self.host.observe(&needs, &mut self.fingerprints, rehash)?;
-        let scope = self.scope()?;
+        let scope = Scope { settled, ..self.scope()? };
         let mut plan = plan::make(resources, &inventory, &observed, &scope)?;
         match self.consult(&plan, &needs.offers, &mut observed, progress) {
             Ok(true) => plan = plan::make(resources, &inventory, &observed, &scope)?,
@@ -83,7 +83,7 @@ impl Run<'_> {
             (false, false) => Prune::Never,
         };
         let owed = self.state.owed()?.into_iter().map(|owed| (owed.resource, owed.reason)).collect();
-        Ok(Scope { only: self.request.only.clone(), prune, owed })
+        Ok(Scope { only: self.request.only.clone(), prune, owed, settled: false })
     }
 
     /// Looks up in the archives' index what the plan wants installed or cannot find a version for, and what shall be the latest.

@@ -9,7 +9,7 @@ use super::exec::{self, Program};
 use super::fs::{self, Fingerprints, FsError, Rehash};
 use super::observe::{Guard, Needs, Observed, PackageState};
 use super::packages::{self, PackageError, PackageManager, VersionOrder};
-use super::systemd::{self, Systemd, SystemdError};
+use super::systemd::{Background, Systemd, SystemdError};
 use crate::error::{Code, Explain};
 use crate::plan::Principal;
 use crate::system::accounts::Owners;
@@ -21,6 +21,8 @@ const GUARD_TIMEOUT: Duration = Duration::from_secs(60);
 #[derive(Default)]
 pub struct Host {
     systemd: Option<Systemd>,
+    /// A connection that is being made.
+    connecting: Option<Background>,
     packages: Option<Option<Box<dyn PackageManager>>>,
 }
 
@@ -30,15 +32,24 @@ impl Host {
         Host::default()
     }
 
+    /// Begins to connect to systemd, which takes time in which other things can be done.
+    pub fn connect(&mut self) {
+        if self.systemd.is_none() && self.connecting.is_none() {
+            self.connecting = Some(Background::begin(None));
+        }
+    }
+
     /// The connection to systemd, made at the first call.
     ///
     /// # Errors
     /// systemd cannot be reached.
     pub fn systemd(&mut self) -> Result<&mut Systemd, SystemdError> {
-        match &mut self.systemd {
-            Some(systemd) => Ok(systemd),
-            none => Ok(none.insert(Systemd::connect()?)),
-        }
+        let systemd = match (self.systemd.take(), self.connecting.take()) {
+            (Some(systemd), _) => systemd,
+            (None, Some(connecting)) => connecting.finish()?.0,
+            (None, None) => Systemd::connect()?,
+        };
+        Ok(self.systemd.insert(systemd))
     }
 
     /// Forgets the connection to systemd, so that the next use makes a new one: for when systemd itself may have been replaced.
@@ -65,8 +76,11 @@ impl Host {
         fingerprints: &mut Fingerprints,
         rehash: Rehash,
     ) -> Result<Observed, SystemError> {
-        let asked = !needs.units.is_empty();
-        let units = asked.then(|| systemd::observe_in_background(self.systemd.take(), needs.units.clone()));
+        let units = (!needs.units.is_empty()).then(|| {
+            let background = self.connecting.take().unwrap_or_else(|| Background::begin(self.systemd.take()));
+            background.ask(needs.units.clone());
+            background
+        });
         let paths = fs::observe(&needs.paths, fingerprints, rehash);
         let (packages, versions) = self.observe_packages(&needs.packages)?;
         let (users, groups) = accounts::observe(&needs.users, &needs.groups)?;

@@ -15,7 +15,7 @@ use crate::resource::DeclareError;
 
 mod keys;
 
-pub use keys::{HeartbeatKey, Holder};
+pub use keys::{HeartbeatKey, Holder, last_second};
 use keys::{Keys, RawHeartbeat, RawPrincipal};
 
 /// Where the policy lies in the tree.
@@ -120,6 +120,14 @@ impl Policy {
     /// The OpenPGP key of this name, and whose it is.
     pub fn openpgp_key(&self, name: &Fingerprint) -> Option<(&OpenPgpKey, &Holder)> {
         self.keys.openpgp.get(name).map(|(key, holder)| (key, holder))
+    }
+
+    /// Every key in its wire form with whose it is, sorted by principal.
+    pub fn keys(&self) -> impl Iterator<Item = (&[u8], &Holder)> {
+        let mut keys: Vec<(&[u8], &Holder)> =
+            self.keys.ssh.iter().map(|(blob, holder)| (blob.as_slice(), holder)).collect();
+        keys.sort_by(|one, other| (&one.1.principal, one.0).cmp(&(&other.1.principal, other.0)));
+        keys.into_iter()
     }
 
     /// The keys that may sign heartbeats.

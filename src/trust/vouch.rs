@@ -82,8 +82,8 @@ impl Vouchers {
         Some((names.join(", "), first?))
     }
 
-    /// What the scopes touched by the whole change still ask for. A threshold of one is met by each commit's own signer.
-    pub fn needs(&self, policy: &Policy, whole: &[Changed]) -> Vec<Need> {
+    /// What the scopes touched by the whole change ask for, met or not. A threshold of one is met by each commit's own signer.
+    pub fn asked(&self, policy: &Policy, whole: &[Changed]) -> Vec<Need> {
         let mut touched: BTreeMap<&str, &Scope> = BTreeMap::new();
         for scope in whole.iter().filter_map(|change| policy.scope_of(&change.path)) {
             if scope.threshold > 1 {
@@ -94,17 +94,17 @@ impl Vouchers {
         for scope in policy.scopes.iter().filter(|scope| self.unsealed.contains(&scope.name)) {
             touched.insert(&scope.name, scope);
         }
-        touched.into_values().filter_map(|scope| self.need(scope, None)).collect()
+        touched.into_values().map(|scope| self.need(scope, None)).collect()
     }
 
     /// A change of the policy has to meet the threshold of the policy that it makes, too.
-    pub fn needs_of_new(&self, new: &Policy) -> Option<Need> {
+    pub fn asked_of_new(&self, new: &Policy) -> Option<Need> {
         // A policy without such a scope does not parse.
-        self.need(new.scope_of(POLICY_FILE)?, Some(new))
+        Some(self.need(new.scope_of(POLICY_FILE)?, Some(new)))
     }
 
-    /// What a scope still asks for, as the policy in force or a new one knows it.
-    fn need(&self, scope: &Scope, new: Option<&Policy>) -> Option<Need> {
+    /// What a scope asks for and who gives it, as the policy in force or a new one knows it.
+    fn need(&self, scope: &Scope, new: Option<&Policy>) -> Need {
         let seal = !self.unsealed.is_empty() && (new.is_some() || self.unsealed.contains(&scope.name));
         let vouchers =
             self.approvers.iter().flat_map(|(name, vouchers)| vouchers.iter().map(move |one| (name, one)));
@@ -114,13 +114,13 @@ impl Vouchers {
             Some(policy) => voucher.key.holder(policy).map(|holder| holder.principal.clone()),
         });
         let have: BTreeSet<String> = names.filter(|name| scope.signers.contains(name)).collect();
-        (have.len() < scope.threshold).then(|| Need {
+        Need {
             scope: scope.name.clone(),
             new_policy: new.is_some(),
             seal,
             threshold: scope.threshold,
             have: have.into_iter().collect(),
             signers: scope.signers.iter().cloned().collect(),
-        })
+        }
     }
 }

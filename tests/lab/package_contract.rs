@@ -508,9 +508,12 @@ fn unit_states() {
     assert_eq!(unit("abide-socket.service").active_triggers, ["abide-socket.socket"]);
     fs::write("/etc/systemd/system/abide-socket.service", "[Service]\nExecStart=/bin/true\n").unwrap();
     assert!(unit("abide-socket.service").needs_reload);
-    let names = ["abide-socket.socket".to_owned()].into();
-    let pending = abide::system::systemd::observe_in_background(None, names);
-    assert_eq!(pending.finish().unwrap().1["abide-socket.socket"].active, "active");
+    let background = abide::system::systemd::Background::begin(None);
+    background.ask(["abide-socket.socket".to_owned()].into());
+    let (systemd, states) = background.finish().unwrap();
+    assert_eq!(states["abide-socket.socket"].active, "active");
+    let background = abide::system::systemd::Background::begin(Some(systemd));
+    assert!(background.finish().is_ok_and(|(_, states)| states.is_empty()), "nobody asked");
 }
 
 fn main_process(unit: &str) -> String {

@@ -129,6 +129,8 @@ impl Gathering<'_> {
                 self.problems.push(FetchError::Approval { name: approval.name.clone(), reason });
             }
         }
+        // As the spool remembers them, so that the next note is the same.
+        sound.sort();
         sound
     }
 

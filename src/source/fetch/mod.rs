@@ -8,6 +8,7 @@
 
 mod address;
 mod beside;
+mod bounded;
 mod explain;
 mod http;
 mod listing;

@@ -1,5 +1,7 @@
 //! A remote behind a network: handshake, listing of a few refs, and a pack if the branch moved.
 
+use std::fs::File;
+use std::io::BufReader;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,6 +14,7 @@ use gix::remote::Direction;
 use gix::remote::fetch::{RefMap, Status, Tags};
 use gix::url::Scheme;
 
+use super::bounded::bound;
 use super::explain::{Witness, explain};
 use super::http::{self, Login, Setup};
 use super::listing::{self, Listing};
@@ -19,7 +22,7 @@ use super::meter::Meter;
 use super::{Branch, Remote, Task, Wanted};
 use crate::source::beside::{APPROVALS, heartbeat_ref};
 use crate::source::error::FetchError;
-use crate::source::pack::chain;
+use crate::source::pack::{self, PackError, chain};
 use crate::source::spool::{self, BRANCH};
 
 /// Options that let nothing of the machine's or the user's Git in.
@@ -33,6 +36,9 @@ fn configuration(task: &Task) -> Vec<String> {
         "committer.name=abide".to_owned(),
         "committer.email=abide@localhost".to_owned(),
         "pack.threads=1".to_owned(),
+        // An object is what it is, whatever somebody would rather have in its place; and a history is whole.
+        "core.useReplaceRefs=false".to_owned(),
+        "clone.rejectShallow=true".to_owned(),
         format!("gitoxide.objects.allocLimit={}", task.limits.object_bytes),
     ]
 }
@@ -151,6 +157,7 @@ impl Network {
             })
             .map_err(failed)?;
         let mut connection = remote.connect(Direction::Fetch).map_err(failed)?;
+        bound(connection.transport_mut());
         // Whatever must be said is said with the first request: asking again would be another round trip.
         connection.set_credentials(|_| Ok(None));
         if let Login::Basic(user, password) = &self.login
@@ -239,7 +246,8 @@ fn everything(reference: &str) -> Vec<String> {
     if heartbeat != reference {
         specifications.extend([heartbeat.clone(), format!("^{heartbeat}")]);
     }
-    specifications.extend([format!("{APPROVALS}*"), format!("^{APPROVALS}*")]);
+    // A pattern must go somewhere, even if nothing does.
+    specifications.extend([format!("{APPROVALS}*:refs/abide/nowhere/*"), format!("^{APPROVALS}*")]);
     specifications
 }
 
@@ -252,22 +260,25 @@ fn chosen(listed: &[gix::protocol::handshake::Ref], reference: &str) -> Result<L
     Listing::choose(refs, reference).ok_or_else(|| FetchError::NoBranch { reference: reference.to_owned() })
 }
 
-/// Syncs a received pack, or removes it when it has too many objects.
+/// Syncs a received pack, or removes it when the root process would not take it: then the next poll asks for another.
 fn keep(task: &Task, bundle: &gix::odb::pack::bundle::write::Outcome) -> Result<(), FetchError> {
     let failed = spool::failed(&task.repository);
-    let limit = task.limits.objects;
     if let Some(path) = &bundle.keep_path {
         std::fs::remove_file(path).map_err(&failed)?;
     }
-    for path in [&bundle.data_path, &bundle.index_path].into_iter().flatten() {
-        if bundle.index.num_objects > limit {
-            std::fs::remove_file(path).map_err(&failed)?;
-        } else {
-            std::fs::File::open(path).and_then(|file| file.sync_all()).map_err(&failed)?;
-        }
+    let (Some(pack), Some(index)) = (&bundle.data_path, &bundle.index_path) else { return Ok(()) };
+    let file = File::open(pack).map_err(&failed)?;
+    let looked = pack::inspect(&mut BufReader::new(file), bundle.object_hash, &task.limits);
+    if let Err(error) = looked {
+        std::fs::remove_file(index).and_then(|()| std::fs::remove_file(pack)).map_err(&failed)?;
+        return Err(match error {
+            PackError::TooMuch { what, limit } => FetchError::TooMuch { what, limit },
+            PackError::Damaged(reason) => FetchError::Protocol { reason },
+            PackError::Io(error) => failed(error),
+        });
     }
-    if bundle.index.num_objects > limit {
-        return Err(FetchError::TooMuch { what: "objects", limit: limit.into() });
+    for path in [pack, index] {
+        File::open(path).and_then(|file| file.sync_all()).map_err(&failed)?;
     }
     Ok(())
 }

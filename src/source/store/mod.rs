@@ -1,14 +1,16 @@
 //! The object store of the root process.
 //!
 //! A folder per object format, each with packs that this process indexed itself, the list of commits known to be whole, and the memory of what was taken
-//! from the spool. There is no repository: no configuration, references, alternates or hooks.
+//! from the spool, approvals and the heartbeat among it. There is no repository: no configuration, references, alternates or hooks.
 
+mod mailbox;
+mod offer;
 mod repository;
 mod shelf;
 mod take;
 
+pub use mailbox::read_note;
 pub use repository::Repository;
-pub use take::read_note;
 
 use std::path::{Path, PathBuf};
 
@@ -65,7 +67,8 @@ impl Store {
     }
 
     /// Rewrites the store as one pack of what `roots` reach, when it has become many packs or large. Give the high-water mark and the
-    /// introduction, and the commit that is applied. Returns whether anything was done.
+    /// introduction, and the commit that is applied; what lay beside the branch at the last [`take`](Store::take) stays, too. Returns whether
+    /// anything was done.
     ///
     /// # Errors
     /// `E120` when the disk fails, `E127` or `E128` when a root is not whole; the store then stays as it was.

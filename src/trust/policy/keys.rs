@@ -195,7 +195,7 @@ fn read_end(text: Option<&str>, wrong: &Wrong<'_>) -> Result<Option<i64>, Declar
 }
 
 /// The last second of a date (in UTC), or the second of a time with offset.
-fn last_second(text: &str) -> Option<i64> {
+pub fn last_second(text: &str) -> Option<i64> {
     if let Ok(date) = text.parse::<jiff::civil::Date>()
         && text.len() == "2027-01-01".len()
     {
