@@ -9,8 +9,7 @@ use toml_edit::{Array, ArrayOfTables, DocumentMut, InlineTable, Item, Table, Val
 
 use crate::error::{Code, Explain, escaped};
 use crate::trust::FileError;
-use crate::trust::key::PublicKey;
-use crate::trust::policy::{POLICY_FILE, Policy, Scope};
+use crate::trust::policy::{KEYS, Key, OPENPGP, POLICY_FILE, Policy, Scope};
 
 /// What is to be changed.
 #[derive(Debug, Clone)]
@@ -27,7 +26,7 @@ pub struct AddPrincipal {
     /// Its name.
     pub name: String,
     /// Its key.
-    pub key: PublicKey,
+    pub key: Key,
     /// The scopes in which it may sign.
     pub scopes: Vec<String>,
     /// The last day or moment at which the key counts.
@@ -40,7 +39,7 @@ pub struct Rotate {
     /// Its name.
     pub name: String,
     /// The key to add.
-    pub key: Option<PublicKey>,
+    pub key: Option<Key>,
     /// The fingerprint of the key to take away.
     pub remove: Option<String>,
     /// The last day or moment at which the new key counts.
@@ -223,9 +222,7 @@ fn who_signs(old: &Policy, new: &Policy, now: i64) -> (Vec<String>, usize, Vec<S
     let both: BTreeSet<&String> = old
         .keys()
         .filter(|(_, holder)| counts(holder.not_after))
-        .filter(|(blob, holder)| {
-            new.keys().any(|(other, after)| other == *blob && after.principal == holder.principal)
-        })
+        .filter(|(key, holder)| key.holder(new).is_some_and(|after| after.principal == holder.principal))
         .map(|(_, holder)| &holder.principal)
         .collect();
     let able = signers.iter().filter(|name| in_both(name) && both.contains(name)).cloned().collect();
@@ -258,12 +255,14 @@ fn add_principal(
     match principals {
         Item::Table(principals) => {
             let mut table = Table::new();
-            table.insert("keys", Item::Value(keys));
+            table.insert(add.key.list(), Item::Value(keys));
             principals.insert(&add.name, Item::Table(table));
         }
         Item::Value(Value::InlineTable(principals)) => {
-            principals
-                .insert(add.name.as_str(), Value::InlineTable(InlineTable::from_iter([("keys", keys)])));
+            principals.insert(
+                add.name.as_str(),
+                Value::InlineTable(InlineTable::from_iter([(add.key.list(), keys)])),
+            );
         }
         _ => return Err(EditError::Layout("[principal]".into())),
     }
@@ -309,35 +308,45 @@ fn rotate_keys(document: &mut DocumentMut, old: &Policy, rotate: &Rotate) -> Res
         let known: Vec<String> = principals.iter().map(|name| (*name).to_owned()).collect();
         return Err(EditError::NoPrincipal { name: escaped(name), known: listed(&known) });
     }
-    let keys = document
+    let layout = || EditError::Layout(format!("the principal {name}"));
+    let principal = document
         .get_mut("principal")
         .and_then(Item::as_table_like_mut)
         .and_then(|principals| principals.get_mut(name))
         .and_then(Item::as_table_like_mut)
-        .and_then(|principal| principal.get_mut("keys"));
-    let keys = keys.ok_or_else(|| EditError::Layout(format!("the principal {name}")))?;
+        .ok_or_else(layout)?;
     let mut done = Vec::new();
     if let Some(key) = &rotate.key {
         unused(old, key)?;
         let entry = entry(key, rotate.not_after.as_deref())?;
-        match keys {
-            Item::Value(Value::Array(keys)) => push(keys, Value::InlineTable(entry)),
-            Item::ArrayOfTables(keys) => keys.push(entry.into_table()),
-            _ => return Err(EditError::Layout(format!("the principal {name}"))),
+        match principal.get_mut(key.list()) {
+            Some(Item::Value(Value::Array(keys))) => push(keys, Value::InlineTable(entry)),
+            Some(Item::ArrayOfTables(keys)) => keys.push(entry.into_table()),
+            Some(_) => return Err(layout()),
+            None => {
+                let keys = Array::from_iter([Value::InlineTable(entry)]);
+                principal.insert(key.list(), Item::Value(Value::Array(keys)));
+            }
         }
         done.push(format!("{name} gets the key {}", key.fingerprint()));
     }
     if let Some(remove) = &rotate.remove {
-        take_key(keys, name, remove)?;
+        let list = if remove.starts_with("OpenPGP:") { OPENPGP } else { KEYS };
+        let keys = principal.get_mut(list).ok_or_else(|| {
+            let own = old.keys().filter(|(_, holder)| holder.principal == *name);
+            let known: Vec<String> = own.map(|(key, _)| key.fingerprint()).collect();
+            EditError::NoKey { name: name.to_owned(), key: escaped(remove), known: listed(&known) }
+        })?;
+        take_key(keys, list, name, remove)?;
         done.push(format!("{name} loses the key {remove}"));
     }
     Ok(done)
 }
 
 /// Takes the key with this fingerprint away.
-fn take_key(keys: &mut Item, name: &str, remove: &str) -> Result<(), EditError> {
+fn take_key(keys: &mut Item, list: &str, name: &str, remove: &str) -> Result<(), EditError> {
     let print =
-        |text: Option<&str>| text.and_then(|text| PublicKey::parse(text).ok()).map(|key| key.fingerprint());
+        |text: Option<&str>| text.and_then(|text| Key::parse(list, text)).map(|key| key.fingerprint());
     let prints: Vec<Option<String>> = match keys {
         Item::Value(Value::Array(keys)) => keys
             .iter()
@@ -392,8 +401,12 @@ fn push(array: &mut Array, mut value: Value) {
     array.push_formatted(value);
 }
 
-fn entry(key: &PublicKey, not_after: Option<&str>) -> Result<InlineTable, EditError> {
+fn entry(key: &Key, not_after: Option<&str>) -> Result<InlineTable, EditError> {
     let mut entry = InlineTable::from_iter([("key", Value::from(key.to_string()))]);
+    if let Key::OpenPgp(key) = key {
+        // For those who review it: the name under which they know the key.
+        entry.insert("fingerprint", Value::from(key.fingerprint().to_string()));
+    }
     if let Some(text) = not_after {
         let wrong = || EditError::Date(escaped(text));
         crate::trust::policy::last_second(text).ok_or_else(wrong)?;
@@ -403,8 +416,8 @@ fn entry(key: &PublicKey, not_after: Option<&str>) -> Result<InlineTable, EditEr
     Ok(entry)
 }
 
-fn unused(old: &Policy, key: &PublicKey) -> Result<(), EditError> {
-    match old.holder(key) {
+fn unused(old: &Policy, key: &Key) -> Result<(), EditError> {
+    match key.holder(old) {
         Some(holder) => Err(EditError::KeyInUse { key: key.fingerprint(), holder: holder.principal.clone() }),
         None => Ok(()),
     }
@@ -417,13 +430,13 @@ fn listed(names: &[String]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::trust::key::ed25519_blob;
+    use crate::trust::key::{PublicKey, ed25519_blob};
 
     const NOW: i64 = 1_780_272_000;
 
-    fn key(seed: u8) -> PublicKey {
+    fn key(seed: u8) -> Key {
         let point = ed25519_dalek::SigningKey::from_bytes(&[seed; 32]).verifying_key().to_bytes();
-        PublicKey::from_blob(&ed25519_blob(&point)).unwrap()
+        Key::Ssh(PublicKey::from_blob(&ed25519_blob(&point)).unwrap())
     }
 
     fn policy() -> String {
@@ -476,7 +489,7 @@ threshold = 1
         assert_eq!((edited.version, edited.threshold), (4, 1));
         assert_eq!((edited.signers, edited.able), (vec!["alice".to_owned()], vec!["alice".to_owned()]));
         let after = Policy::parse(edited.text.as_bytes(), "trust.toml").unwrap();
-        assert_eq!(after.holder(&key(2)).unwrap().not_after, Some(1_798_847_999));
+        assert_eq!(key(2).holder(&after).unwrap().not_after, Some(1_798_847_999));
         assert!(after.scopes.iter().all(|scope| scope.signers.contains("bob")));
     }
 
@@ -525,5 +538,41 @@ threshold = 1
             assert!(!error.remedy().is_empty());
         }
         assert_eq!(edit("version = 1", &add("b", 2, &[], None), NOW).unwrap_err().code(), Code("E780"));
+    }
+
+    #[test]
+    fn openpgp_keys_have_a_list_of_their_own() {
+        use crate::trust::openpgp::{OpenPgpKey, ed25519_packet};
+        let openpgp = |seed: u8| {
+            let point = ed25519_dalek::SigningKey::from_bytes(&[seed; 32]).verifying_key().to_bytes();
+            Key::OpenPgp(OpenPgpKey::from_packet(&ed25519_packet(9, &point)).unwrap())
+        };
+        let rotate = |text: &str, name: &str, key: Option<Key>, remove: Option<&Key>| {
+            let (name, remove) = (name.to_owned(), remove.map(Key::fingerprint));
+            edit(text, &Edit::Rotate(Rotate { name, key, remove, not_after: None }), NOW)
+        };
+        let added = Edit::Add(AddPrincipal {
+            name: "bob".into(),
+            key: openpgp(2),
+            scopes: vec!["rest".into()],
+            not_after: Some("2027-01-01".into()),
+        });
+        let text = edit(&policy(), &added, NOW).unwrap().text;
+        let after = Policy::parse(text.as_bytes(), POLICY_FILE).unwrap();
+        assert_eq!(openpgp(2).holder(&after).unwrap().not_after, Some(1_798_847_999));
+        assert!(text.contains("fingerprint = \""), "{text}");
+        // Another one beside it, then the first one goes; and one for somebody who had none.
+        let text = rotate(&text, "bob", Some(openpgp(3)), None).unwrap().text;
+        let text = rotate(&text, "bob", None, Some(&openpgp(2))).unwrap().text;
+        let text = rotate(&text, "alice", Some(openpgp(4)), None).unwrap().text;
+        let after = Policy::parse(text.as_bytes(), POLICY_FILE).unwrap();
+        let whose = |seed| openpgp(seed).holder(&after).map(|holder| holder.principal.as_str());
+        assert_eq!([2, 3, 4].map(whose), [None, Some("bob"), Some("alice")]);
+        // Nobody's key comes in twice, in whatever form, and a root signer may sign with it.
+        assert!(matches!(rotate(&text, "alice", Some(openpgp(3)), None), Err(EditError::KeyInUse { .. })));
+        assert!(matches!(rotate(&text, "bob", Some(openpgp(1)), None), Err(EditError::WouldBeInvalid(_))));
+        assert!(matches!(rotate(&text, "bob", None, Some(&openpgp(4))), Err(EditError::NoKey { .. })));
+        assert!(matches!(rotate(&policy(), "alice", None, Some(&openpgp(4))), Err(EditError::NoKey { .. })));
+        assert_eq!(rotate(&text, "alice", None, Some(&key(1))).unwrap().able, ["alice"]);
     }
 }

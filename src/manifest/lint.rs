@@ -11,8 +11,7 @@ use super::node::{Node, Value};
 use super::tree::Tree;
 use crate::error::escaped;
 use crate::source::EntryKind;
-use crate::trust::key::PublicKey;
-use crate::trust::policy::{POLICY_FILE, Policy, Scope, last_second};
+use crate::trust::policy::{self, KEYS, OPENPGP, POLICY_FILE, Policy, Scope, last_second};
 
 /// A key that expires within so many seconds is worth a word: 30 days.
 const SOON: i64 = 30 * 86_400;
@@ -309,16 +308,18 @@ impl Linter {
         let mut found = Vec::new();
         let principals = self.root.get("principal").map(Node::entries).unwrap_or_default();
         for (name, principal) in principals {
-            let Some(Value::Array(items)) = principal.get("keys").map(|node| &node.value) else { continue };
-            for item in items {
-                let key = item.get("key").and_then(Node::as_str).and_then(|text| PublicKey::parse(text).ok());
-                let Some(key) = key else { continue };
-                found.push(Key {
-                    principal: name.name.clone(),
-                    print: key.fingerprint(),
-                    last: self.policy.holder(&key).and_then(|holder| holder.not_after),
-                    span: item.span.clone(),
-                });
+            for list in [KEYS, OPENPGP] {
+                let Some(Value::Array(items)) = principal.get(list).map(|node| &node.value) else { continue };
+                for item in items {
+                    let text = item.get("key").and_then(Node::as_str);
+                    let Some(key) = text.and_then(|text| policy::Key::parse(list, text)) else { continue };
+                    found.push(Key {
+                        principal: name.name.clone(),
+                        print: key.fingerprint(),
+                        last: key.holder(&self.policy).and_then(|holder| holder.not_after),
+                        span: item.span.clone(),
+                    });
+                }
             }
         }
         found

@@ -15,7 +15,7 @@ use crate::resource::DeclareError;
 
 mod keys;
 
-pub use keys::{HeartbeatKey, Holder, last_second};
+pub use keys::{HeartbeatKey, Holder, KEYS, Key, OPENPGP, last_second};
 use keys::{Keys, RawHeartbeat, RawPrincipal};
 
 /// Where the policy lies in the tree.
@@ -122,11 +122,16 @@ impl Policy {
         self.keys.openpgp.get(name).map(|(key, holder)| (key, holder))
     }
 
-    /// Every key in its wire form with whose it is, sorted by principal.
-    pub fn keys(&self) -> impl Iterator<Item = (&[u8], &Holder)> {
-        let mut keys: Vec<(&[u8], &Holder)> =
-            self.keys.ssh.iter().map(|(blob, holder)| (blob.as_slice(), holder)).collect();
-        keys.sort_by(|one, other| (&one.1.principal, one.0).cmp(&(&other.1.principal, other.0)));
+    /// Every key of a principal with whose it is, sorted by principal.
+    pub fn keys(&self) -> impl Iterator<Item = (Key, &Holder)> {
+        // What is listed was a key when it was read.
+        let ssh =
+            self.keys.ssh.iter().filter_map(|(blob, holder)| {
+                PublicKey::from_blob(blob).ok().map(|key| (Key::Ssh(key), holder))
+            });
+        let openpgp = self.keys.openpgp.values().map(|(key, holder)| (Key::OpenPgp(key.clone()), holder));
+        let mut keys: Vec<(Key, &Holder)> = ssh.chain(openpgp).collect();
+        keys.sort_by_cached_key(|(key, holder)| (holder.principal.clone(), key.to_string()));
         keys.into_iter()
     }
 
