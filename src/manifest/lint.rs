@@ -353,7 +353,7 @@ fn date(time: i64) -> String {
 mod tests {
     use super::*;
     use crate::manifest::tree::testing::MemoryTree;
-    use crate::trust::key::ed25519_blob;
+    use crate::trust::key::{PublicKey, ed25519_blob};
 
     /// 2026-06-01.
     const NOW: i64 = 1_780_272_000;
