@@ -50,4 +50,6 @@ pub mod daemon;
 
 pub mod enroll;
 
+pub mod author;
+
 pub mod cli;

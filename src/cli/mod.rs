@@ -3,6 +3,7 @@
 //! **Invariant:** data goes to standard output, talk to standard error, and the exit code is non-zero whenever a ✗ was printed.
 
 pub mod agent;
+pub mod approve;
 pub mod build;
 pub mod check;
 pub mod diff;
@@ -10,6 +11,7 @@ pub mod enroll;
 pub mod events;
 pub mod facts;
 pub mod fetch;
+pub mod heartbeat;
 pub mod history;
 pub mod init;
 pub mod status;
@@ -18,6 +20,7 @@ pub mod sync;
 pub mod terminal;
 pub mod trace;
 pub mod tree;
+pub mod trust;
 pub mod verify;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -119,6 +122,9 @@ enum Command {
     Trace(trace::Arguments),
     Tree(tree::Arguments),
     Verify(verify::Arguments),
+    Approve(approve::Arguments),
+    Heartbeat(heartbeat::Arguments),
+    Trust(trust::Arguments),
     Suspend(suspend::SuspendArguments),
     Resume(suspend::ResumeArguments),
     Check(check::Arguments),
@@ -277,6 +283,9 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
         Command::Suspend(arguments) => suspend::suspend(&global, &arguments),
         Command::Resume(arguments) => suspend::resume(&global, &arguments),
         Command::Verify(arguments) => verify::run(&global, &arguments),
+        Command::Approve(arguments) => approve::run(&global, &arguments),
+        Command::Heartbeat(arguments) => heartbeat::run(&global, &arguments),
+        Command::Trust(arguments) => trust::run(&global, &arguments),
         Command::Init(arguments) => init::run(&global, &arguments),
         Command::Check(arguments) => check::run(&global, &arguments),
         Command::Build(arguments) => build::run(&global, &arguments),

@@ -12,6 +12,7 @@ pub mod health;
 pub mod layers;
 pub mod limits;
 mod links;
+pub mod lint;
 pub mod node;
 pub mod prove;
 pub mod schema;

@@ -2,6 +2,8 @@
 
 mod attacks;
 mod author;
+mod freshness;
 mod good;
-mod lab;
+pub mod lab;
+mod seals;
 mod twins;
