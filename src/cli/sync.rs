@@ -14,6 +14,7 @@ use crate::report::status::{Health, Sync, load};
 use crate::report::{journal, status};
 use crate::resource::ResourceId;
 use crate::state::Cause;
+use crate::system::sandbox::{self, Confinement, Rules, Surroundings};
 
 /// Fetches, proves, plans and applies, now.
 #[derive(Args)]
@@ -72,6 +73,11 @@ pub fn run(global: &Global, arguments: &Arguments) -> Answer {
     if arguments.wait {
         return wait(global, &site);
     }
+    let sandbox = confine(&site, by_hand).inspect_err(|problem| {
+        if !arguments.dry_run {
+            report_failure(&paths, arguments.cause, problem);
+        }
+    })?;
     let polled = !by_hand || arguments.no_fetch || fetch(&site);
     let request = Request {
         cause: arguments.cause,
@@ -79,6 +85,7 @@ pub fn run(global: &Global, arguments: &Arguments) -> Answer {
         prune: arguments.prune,
         dry_run: arguments.dry_run,
         rehash: arguments.rehash,
+        sandbox: Some(sandbox),
     };
     let report = converge(&site, &request, &mut |text| {
         match by_hand {
@@ -93,6 +100,14 @@ pub fn run(global: &Global, arguments: &Arguments) -> Answer {
         global.print(&report.status, || render(&report, arguments.dry_run));
     }
     Ok(if polled { exit_code(&report.status) } else { FAILED })
+}
+
+/// Puts the sandbox around this process, once there is nothing left to do that leaves it.
+fn confine(site: &Site, by_hand: bool) -> Result<Confinement, Problem> {
+    let sandbox = sandbox::enter(&Rules::converger());
+    let surroundings = if by_hand { Surroundings::Shell } else { Surroundings::Unit };
+    sandbox.demand(site.settings.agent.require_sandbox, "converger", surroundings)?;
+    Ok(sandbox)
 }
 
 fn exit_code(status: &status::RunStatus) -> u8 {

@@ -19,6 +19,7 @@ use crate::report::{Event, EventKind, journal};
 use crate::source::Note;
 use crate::state::Cause;
 use crate::system::observe::Needs;
+use crate::system::sandbox::{self, Rules, Surroundings};
 use crate::system::systemd::{UnitWatch, watch};
 use crate::system::{clock, packages};
 
@@ -62,6 +63,7 @@ pub struct Agent {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Trouble {
     Settings,
+    Sandbox,
     Watch,
     Poll,
     Run,
@@ -77,6 +79,8 @@ pub fn run(paths: &Paths) -> Result<(), Problem> {
     }
     journal::open();
     let (settings, wrong) = config::load_or_last(paths, &paths.last_settings())?;
+    // While there is one thread: those that come later inherit it.
+    let sandbox = sandbox::enter(&Rules::converger());
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .max_blocking_threads(2)
@@ -86,6 +90,8 @@ pub fn run(paths: &Paths) -> Result<(), Problem> {
     runtime.block_on(async {
         let mut agent = Agent::new(paths.clone(), settings);
         agent.suffer(Trouble::Settings, wrong.map(Problem::from));
+        agent.status.sandbox = Some(sandbox);
+        agent.demand_sandbox();
         agent.serve().await
     })
 }
@@ -166,6 +172,15 @@ impl Agent {
     fn read_settings(&mut self) {
         let wrong = config::load(&self.paths).map(|settings| self.settings = settings).err();
         self.suffer(Trouble::Settings, wrong.map(Problem::from));
+        self.demand_sandbox();
+    }
+
+    /// Says what is missing of a sandbox that is required. The agent stays, to say so; fetcher and runs refuse by themselves.
+    fn demand_sandbox(&mut self) {
+        let required = self.settings.agent.require_sandbox;
+        let sandbox = self.status.sandbox.as_ref();
+        let missing = sandbox.and_then(|found| found.demand(required, "agent", Surroundings::Unit).err());
+        self.suffer(Trouble::Sandbox, missing.map(Problem::from));
     }
 
     /// Notes what is wrong with the agent, or that it is no longer; tells it when it is new.

@@ -8,6 +8,7 @@ use std::path::Path;
 use crate::error::Problem;
 use crate::source::Note;
 use crate::state::Suspension;
+use crate::system::sandbox::Confinement;
 use crate::trust::Revision;
 
 /// Whether the host is as the branch declares.
@@ -63,6 +64,8 @@ pub struct RunStatus {
     pub owed: Vec<String>,
     /// Suspended: reason, by whom, until when.
     pub suspended: Option<Suspension>,
+    /// What confined the process that ran.
+    pub sandbox: Option<Confinement>,
 }
 
 /// Numbers of resources.
@@ -101,6 +104,8 @@ pub struct AgentStatus {
     pub watches: usize,
     /// What keeps the agent itself from doing its work.
     pub problems: Vec<Problem>,
+    /// What confines the agent.
+    pub sandbox: Option<Confinement>,
 }
 
 /// Everything that `abide status` shows.

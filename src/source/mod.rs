@@ -22,6 +22,8 @@ pub mod objects;
 
 pub mod error;
 
+pub mod guard;
+
 mod names;
 
 mod pack;
@@ -35,6 +37,8 @@ pub use objects::{Entry, EntryKind, ObjectError, Objects};
 pub use store::read_note;
 
 use serde::{Deserialize, Serialize};
+
+use crate::system::sandbox::Confinement;
 
 /// The folder of the spool where packs lie for the root process.
 const MAILBOX: &str = "packs";
@@ -78,6 +82,9 @@ pub struct Note {
     pub failures: u32,
     /// Per remote that was tried and failed: URL and explained problem.
     pub problems: Vec<RemoteProblem>,
+    /// What the fetcher says that confines it.
+    #[serde(default)]
+    pub sandbox: Option<Confinement>,
 }
 
 /// A remote that did not answer as it should.

@@ -27,6 +27,8 @@ pub mod lock;
 
 pub mod replace;
 
+pub mod sandbox;
+
 /// The host's name as the kernel has it.
 pub fn host_name() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
