@@ -432,18 +432,42 @@ async fn next_unit(units: &mut Option<UnitWatch>) -> Result<(), ()> {
 
 /// The pulse that systemd's watchdog wants; none when it does not want one.
 struct Heartbeat {
-    period: Option<Duration>,
+    ticks: Option<tokio::time::Interval>,
 }
 
 fn watchdog() -> Heartbeat {
-    Heartbeat { period: sd_notify::watchdog_enabled().map(|period| period / 3) }
+    Heartbeat::every(sd_notify::watchdog_enabled().map(|period| period / 3))
 }
 
 impl Heartbeat {
+    fn every(period: Option<Duration>) -> Heartbeat {
+        Heartbeat { ticks: period.filter(|period| !period.is_zero()).map(tokio::time::interval) }
+    }
+
+    /// Waits for the next beat. The beats come in time however often the waiting is given up: the loop has much else to do.
     async fn beat(&mut self) {
-        match self.period {
-            Some(period) => tokio::time::sleep(period).await,
+        match &mut self.ticks {
+            Some(ticks) => drop(ticks.tick().await),
             None => std::future::pending().await,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn an_agent_with_much_to_do_still_has_a_heartbeat() {
+        let mut heartbeat = Heartbeat::every(Some(Duration::from_millis(60)));
+        heartbeat.beat().await;
+        let mut beats = 0;
+        for _ in 0..30 {
+            // Something else comes up before each beat.
+            beats += u32::from(tokio::time::timeout(Duration::from_millis(20), heartbeat.beat()).await.is_ok());
+        }
+        assert!(beats >= 5, "{beats} beats");
+        let never = Heartbeat::every(None).beat();
+        assert!(tokio::time::timeout(Duration::from_millis(5), never).await.is_err(), "without a watchdog there is none");
     }
 }

@@ -29,9 +29,10 @@ restart-on = ["file:/etc/managed.conf"]
 "#;
 
 /// An enrolled host with an agent that does everything more often than in life, its fleet and the server between them.
-struct Site {
+pub(crate) struct Site {
     server: GitServer,
-    host: Host,
+    /// The host.
+    pub(crate) host: Host,
     fleet: Fleet,
     alice: Signer,
     introduction: String,
@@ -87,7 +88,7 @@ fn new_fleet() -> (Fleet, Signer, String) {
 
 impl Site {
     #[track_caller]
-    fn enrolled(name: &'static str) -> Site {
+    pub(crate) fn enrolled(name: &'static str) -> Site {
         let host = installed(name, Vec::new());
         let (fleet, alice, introduction) = new_fleet();
         let server = GitServer::git(&fleet.repositories(), Place::In(&host));
@@ -103,19 +104,24 @@ impl Site {
         self.abide(&["enroll", url, "--introduction", &self.introduction, "--key", &key, "--yes"]).success();
     }
 
-    fn abide(&self, arguments: &[&str]) -> Output {
+    pub(crate) fn abide(&self, arguments: &[&str]) -> Output {
         self.host.exec(&[&["abide"], arguments].concat())
     }
 
     /// Publishes the role with this version and something more.
     #[track_caller]
-    fn publish(&self, version: &str, more: &str) -> String {
+    pub(crate) fn publish(&self, version: &str, more: &str) -> String {
         self.publish_file("roles/base/role.toml", &format!("{}{more}", role(version)))
     }
 
     #[track_caller]
     fn publish_file(&self, path: &str, text: &str) -> String {
         self.fleet.publish(path, &self.alice, &[(path, text)])
+    }
+
+    /// The commit that trust starts from.
+    pub(crate) fn introduction(&self) -> &str {
+        &self.introduction
     }
 
     fn status(&self) -> Value {
@@ -141,7 +147,7 @@ impl Site {
 
     /// Waits until the host is well and at this version.
     #[track_caller]
-    fn settled(&self, version: &str) -> Value {
+    pub(crate) fn settled(&self, version: &str) -> Value {
         self.host.wait_for(&format!("grep -qx 'version {version}' /etc/managed.conf"), SOON);
         let head = self.fleet.git(&["rev-parse", "HEAD"]).success();
         let status = self.wait_status("health", |status| {
@@ -153,7 +159,7 @@ impl Site {
 
     /// Waits until the status is bad with this code, and proves that the last good state is enforced nevertheless.
     #[track_caller]
-    fn degraded(&self, code: &str, version: &str) -> Value {
+    pub(crate) fn degraded(&self, code: &str, version: &str) -> Value {
         let status = self.wait_status(code, |status| {
             status["health"] == "Degraded" && codes(status).contains(&code.to_owned())
         });
@@ -167,7 +173,7 @@ impl Site {
 
     /// Spoils what is managed and waits until it is healed.
     #[track_caller]
-    fn enforced(&self, version: &str) {
+    pub(crate) fn enforced(&self, version: &str) {
         self.host.sh("echo spoilt > /etc/managed.conf; systemctl stop app").success();
         let healed = format!("grep -qx 'version {version}' /etc/managed.conf && systemctl -q is-active app");
         self.host.wait_for(&healed, SOON);

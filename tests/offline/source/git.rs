@@ -95,7 +95,8 @@ impl World {
         };
         let rules = Rules::fetcher(&paths, source, variable);
         let poll = || {
-            sandbox::enter(&rules);
+            let found = sandbox::enter(&rules).landlock;
+            assert!(found.abi < 6 || found.enforced == sandbox::Enforced::Fully, "{found:?}");
             fetch::poll_with(source, limits, &paths.spool, Some(&credentials), 1_000_000)
         };
         std::thread::scope(|scope| scope.spawn(poll).join().unwrap())
