@@ -69,7 +69,8 @@ fn render_sandbox(text: &mut String, status: &Status) {
     let run = status.run.as_ref().and_then(|run| run.sandbox.as_ref());
     let agent = status.agent.as_ref();
     let fetcher = agent.and_then(|agent| agent.poll.as_ref()?.sandbox.as_ref());
-    let processes = [("run", run), ("agent", agent.and_then(|agent| agent.sandbox.as_ref())), ("fetcher", fetcher)];
+    let processes =
+        [("run", run), ("agent", agent.and_then(|agent| agent.sandbox.as_ref())), ("fetcher", fetcher)];
     for (place, (process, sandbox)) in
         processes.into_iter().filter_map(|(process, sandbox)| Some((process, sandbox?))).enumerate()
     {

@@ -49,7 +49,14 @@ pub struct Request {
 
 impl Default for Request {
     fn default() -> Request {
-        Request { cause: Cause::Operator, only: BTreeSet::new(), prune: false, dry_run: false, rehash: false, sandbox: None }
+        Request {
+            cause: Cause::Operator,
+            only: BTreeSet::new(),
+            prune: false,
+            dry_run: false,
+            rehash: false,
+            sandbox: None,
+        }
     }
 }
 

@@ -464,10 +464,15 @@ mod tests {
         let mut beats = 0;
         for _ in 0..30 {
             // Something else comes up before each beat.
-            beats += u32::from(tokio::time::timeout(Duration::from_millis(20), heartbeat.beat()).await.is_ok());
+            beats +=
+                u32::from(tokio::time::timeout(Duration::from_millis(20), heartbeat.beat()).await.is_ok());
         }
         assert!(beats >= 5, "{beats} beats");
-        let never = Heartbeat::every(None).beat();
-        assert!(tokio::time::timeout(Duration::from_millis(5), never).await.is_err(), "without a watchdog there is none");
+        let mut none = Heartbeat::every(None);
+        let never = none.beat();
+        assert!(
+            tokio::time::timeout(Duration::from_millis(5), never).await.is_err(),
+            "without a watchdog there is none"
+        );
     }
 }

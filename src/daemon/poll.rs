@@ -9,7 +9,7 @@ use crate::error::{Code, Explain, Problem};
 use crate::source::guard::{self, Bounds, Excess};
 use crate::source::{self, Note, SourceError, backoff};
 use crate::system::systemd::{Systemd, SystemdError};
-use crate::system::{facts, free_bytes};
+use crate::system::{disk_bytes, facts};
 
 /// The unit that polls.
 pub const UNIT: &str = "abide-fetch.service";
@@ -72,7 +72,7 @@ pub fn start(paths: &Paths, settings: &Settings) -> impl FnOnce() -> Poll + Send
     let bounds = Bounds::of(&settings.limits);
     let deadline = settings.source.deadline.duration() + Duration::from_secs(30);
     move || {
-        let watch = Watch { free: free_bytes(&spool).ok(), spool, bounds };
+        let watch = Watch { free: disk_bytes(&spool).ok().map(|(free, _)| free), spool, bounds };
         let (started, excess) = watch.over(|| start_unit(deadline));
         if let Some(error) = watch.tidy(excess) {
             return Poll { note: None, problem: Some(error.into()) };
@@ -133,10 +133,9 @@ impl Watch {
     }
 
     fn excess(&self) -> Option<Excess> {
-        // A file without a name takes its place on the disk, too.
-        let lost = self.free.zip(free_bytes(&self.spool).ok()).map(|(before, now)| before.saturating_sub(now));
-        match lost {
-            Some(lost) if lost > self.bounds.bytes => Some(Excess::Disk(self.bounds.bytes)),
+        let disk = self.free.zip(disk_bytes(&self.spool).ok());
+        match disk {
+            Some((before, (now, all))) if is_filling(before, now, all, self.bounds) => Some(Excess::Disk),
             _ => guard::weigh(&self.spool, self.bounds).err(),
         }
     }
@@ -151,6 +150,13 @@ impl Watch {
             _ => PollError::Excess { excess },
         })
     }
+}
+
+/// Whether the disk fills up while the fetcher runs. A file without a name takes its place, too, and nobody can see whose it is: so as long as there
+/// is room, what others write is nobody's fault.
+fn is_filling(before: u64, now: u64, all: u64, bounds: Bounds) -> bool {
+    let floor = all / 8;
+    now < floor && before.saturating_sub(now) > bounds.bytes.min(floor)
 }
 
 /// Time to the next poll.
@@ -182,6 +188,22 @@ mod tests {
         let error = watch.tidy(None).unwrap();
         assert_eq!((error.code().0, error.to_string().contains("1 MiB")), ("E811", true));
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
-        assert!(watch.tidy(Some(Excess::Disk(5))).is_some(), "what is gone is told all the same");
+        assert!(watch.tidy(Some(Excess::Disk)).is_some(), "what is gone is told all the same");
+    }
+
+    #[test]
+    fn only_a_disk_that_fills_up_is_told_from_what_others_write() {
+        let bounds = Bounds { bytes: 100 };
+        for (before, now, filling) in [
+            (8000, 4000, false),
+            (1200, 999, true),
+            (1050, 999, false),
+            (1200, 1001, false),
+            (500, 600, false),
+        ] {
+            assert_eq!(is_filling(before, now, 8000, bounds), filling, "{before} {now}");
+        }
+        // A disk that is smaller than what a spool may take.
+        assert!(is_filling(700, 90, 800, Bounds { bytes: 10_000 }));
     }
 }

@@ -51,8 +51,8 @@ pub enum Excess {
     Entries(usize),
     /// Folders within folders.
     Depth(usize),
-    /// The disk lost so much meanwhile, seen or unseen.
-    Disk(u64),
+    /// What it wrote, seen or unseen, left less than an eighth of the disk.
+    Disk,
 }
 
 impl fmt::Display for Excess {
@@ -61,7 +61,7 @@ impl fmt::Display for Excess {
             Excess::Bytes(most) => write!(f, "more than {} MiB in its spool", most >> 20),
             Excess::Entries(most) => write!(f, "more than {most} files in its spool"),
             Excess::Depth(most) => write!(f, "more than {most} folders within each other in its spool"),
-            Excess::Disk(most) => write!(f, "more than {} MiB gone from the disk of its spool", most >> 20),
+            Excess::Disk => write!(f, "the disk of its spool filled up while it ran"),
         }
     }
 }
@@ -176,8 +176,7 @@ fn move_up(from: &OwnedFd, name: &std::ffi::CStr, top: &OwnedFd, moved: &mut u64
     }
 }
 
-const FOLDER: OFlags =
-    OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+const FOLDER: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
 fn open(spool: &Path) -> Result<OwnedFd, Errno> {
     rustix::fs::openat(CWD, spool, FOLDER, Mode::empty())

@@ -194,7 +194,13 @@ fn configuration(hash: HashKind) -> String {
 /// the settings, alternates or cut-off history that it left.
 fn is_as_made(directory: &Path) -> bool {
     let said = std::fs::read_to_string(directory.join("config")).unwrap_or_default();
-    let more = ["commondir", "shallow", "config.worktree", "objects/info/alternates", "objects/info/http-alternates"];
+    let more = [
+        "commondir",
+        "shallow",
+        "config.worktree",
+        "objects/info/alternates",
+        "objects/info/http-alternates",
+    ];
     [HashKind::Sha1, HashKind::Sha256].into_iter().any(|hash| said == configuration(hash))
         && more.iter().all(|name| std::fs::symlink_metadata(directory.join(name)).is_err())
 }

@@ -70,7 +70,8 @@ fn reach() {
         "/sys/kernel/uevent_helper",
         "/sys/fs/cgroup/cgroup.procs",
     ] {
-        let opened = OpenOptions::new().write(true).create(!path.starts_with("/proc")).truncate(false).open(path);
+        let opened =
+            OpenOptions::new().write(true).create(!path.starts_with("/proc")).truncate(false).open(path);
         tried(&format!("write {path}"), opened);
     }
     for path in [
@@ -157,7 +158,11 @@ fn litter() {
     fs::create_dir_all("repository/objects/info").unwrap();
     fs::write("repository/HEAD", "ref: refs/heads/main\n").unwrap();
     fs::create_dir_all("repository/refs").unwrap();
-    fs::write("repository/config", "[core]\nsshCommand=touch /var/lib/abide-fetch/ran\n[url \"git://127.0.0.1:1/\"]\ninsteadOf=git://\n").unwrap();
+    fs::write(
+        "repository/config",
+        "[core]\nsshCommand=touch /var/lib/abide-fetch/ran\n[url \"git://127.0.0.1:1/\"]\ninsteadOf=git://\n",
+    )
+    .unwrap();
     fs::write("repository/objects/info/alternates", "/var/lib/abide/store\n").unwrap();
     // And what would stand in its way.
     let _ = fs::remove_file("lock");
@@ -226,7 +231,14 @@ fn forever() -> ! {
 
 /// Exchanges what is in the spool as fast as it can, under the eyes of the one who reads it.
 fn swap() {
-    let note = |tip: &str| format!("{{\"time\":1,\"url\":\"x\",\"tip\":\"{tip}\",\"changed\":true,\"received\":0,\"took\":0,\"failures\":0,\"problems\":[]}}");
+    let note = |tip: &str| {
+        format!(
+            "{{\"time\":1,\"url\":\"x\",\"tip\":\"{tip}\",\"changed\":true,\"received\":0,\"took\":0,\"failures\":0,\"problems\":[]}}"
+        )
+    };
+    for left in ["link", "fifo", "folder-link", "next"] {
+        let _ = fs::remove_file(left);
+    }
     let secret = CString::new("/etc/shadow").unwrap();
     fs::write("good-note", note(&"7".repeat(40))).unwrap();
     fs::write("garbage", vec![0x41; 1 << 20]).unwrap();
@@ -255,7 +267,8 @@ fn swap() {
         rounds += 1;
     }
     let mut text = String::new();
-    let read = File::open(Path::new(secret.to_str().unwrap())).and_then(|mut file| file.read_to_string(&mut text));
+    let read =
+        File::open(Path::new(secret.to_str().unwrap())).and_then(|mut file| file.read_to_string(&mut text));
     tried("read /etc/shadow", read);
     println!("{rounds} rounds");
 }

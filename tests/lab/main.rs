@@ -13,5 +13,6 @@ mod converge;
 mod hostile;
 mod packages;
 mod packaging;
+mod privileges;
 mod self_test;
 mod support;

@@ -35,7 +35,10 @@ fn host(root: Root, repositories: &Path) -> Host {
     let host = Host::boot(HostOptions {
         name: "packages",
         root,
-        binds: vec![(example("package-contract"), "/contract/package-contract".into()), (repositories.to_owned(), "/repositories".into())],
+        binds: vec![
+            (example("package-contract"), "/contract/package-contract".into()),
+            (repositories.to_owned(), "/repositories".into()),
+        ],
         ..HostOptions::default()
     });
     match root {

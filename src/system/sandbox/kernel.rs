@@ -1,8 +1,8 @@
 //! Rules become a Landlock domain of this process.
 
 use landlock::{
-    ABI, Access, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, LandlockStatus, Ruleset, RulesetAttr,
-    RulesetCreatedAttr, RulesetError, RulesetStatus, Scope, make_bitflags, path_beneath_rules,
+    ABI, Access, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, LandlockStatus, Ruleset,
+    RulesetAttr, RulesetCreatedAttr, RulesetError, RulesetStatus, Scope, make_bitflags, path_beneath_rules,
 };
 
 use super::{Confinement, Enforced, Landlock, Rules};
@@ -12,12 +12,8 @@ use super::{Confinement, Enforced, Landlock, Rules};
 const WANTED: ABI = ABI::V6;
 
 /// What each version of Landlock brought, from landlock(7).
-const BROUGHT: [(i32, &str); 4] = [
-    (3, "truncation"),
-    (4, "TCP"),
-    (5, "device ioctls"),
-    (6, "the scope of signals and abstract sockets"),
-];
+const BROUGHT: [(i32, &str); 4] =
+    [(3, "truncation"), (4, "TCP"), (5, "device ioctls"), (6, "the scope of signals and abstract sockets")];
 
 /// Confines this thread, and every thread and process that it starts from now on, to these rules, for ever. Call it before there are others.
 ///
@@ -66,8 +62,12 @@ fn judge(status: LandlockStatus, ruleset: RulesetStatus) -> Landlock {
     };
     match ruleset {
         RulesetStatus::FullyEnforced => Landlock { enforced: Enforced::Fully, abi, reason: String::new() },
-        RulesetStatus::PartiallyEnforced => Landlock { enforced: Enforced::Partly, abi, reason: lacking(abi) },
-        RulesetStatus::NotEnforced => Landlock { abi, ..unavailable("this version denies every move between folders") },
+        RulesetStatus::PartiallyEnforced => {
+            Landlock { enforced: Enforced::Partly, abi, reason: lacking(abi) }
+        }
+        RulesetStatus::NotEnforced => {
+            Landlock { abi, ..unavailable("this version denies every move between folders") }
+        }
     }
 }
 
@@ -117,7 +117,8 @@ mod tests {
     fn makes_a_device(path: &std::path::Path) -> bool {
         let mode = rustix::fs::Mode::from_raw_mode(0o600);
         let device = rustix::fs::makedev(1, 3);
-        rustix::fs::mknodat(rustix::fs::CWD, path, rustix::fs::FileType::CharacterDevice, mode, device).is_ok()
+        rustix::fs::mknodat(rustix::fs::CWD, path, rustix::fs::FileType::CharacterDevice, mode, device)
+            .is_ok()
     }
 
     #[test]
@@ -196,7 +197,13 @@ mod tests {
             (available(2), RulesetStatus::PartiallyEnforced, Enforced::Partly, 2, "truncation, TCP, device"),
             (available(1), RulesetStatus::NotEnforced, Enforced::Not, 1, "every move"),
             (LandlockStatus::NotEnabled, RulesetStatus::NotEnforced, Enforced::Not, 0, "switched off"),
-            (LandlockStatus::NotImplemented, RulesetStatus::NotEnforced, Enforced::Not, 0, "the kernel has none"),
+            (
+                LandlockStatus::NotImplemented,
+                RulesetStatus::NotEnforced,
+                Enforced::Not,
+                0,
+                "the kernel has none",
+            ),
         ] {
             let found = judge(status, ruleset);
             assert_eq!((found.enforced, found.abi), (enforced, abi), "{found:?}");

@@ -140,7 +140,9 @@ impl fmt::Display for Confinement {
         let landlock = &self.landlock;
         let mut text = match landlock.enforced {
             Enforced::Fully => format!("Landlock in force (ABI {})", landlock.abi),
-            Enforced::Partly => format!("Landlock partly in force (ABI {}: {})", landlock.abi, landlock.reason),
+            Enforced::Partly => {
+                format!("Landlock partly in force (ABI {}: {})", landlock.abi, landlock.reason)
+            }
             Enforced::Not => format!("no Landlock ({})", landlock.reason),
         };
         text.push_str(match self.seccomp {

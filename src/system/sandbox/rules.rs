@@ -75,7 +75,9 @@ impl Rules {
         read.push(paths.config.clone());
         let files = [&source.ca_file, &source.client_certificate, &source.known_hosts];
         read.extend(files.into_iter().flatten().cloned());
-        read.extend(source.ssh_key.as_deref().filter(|key| !key.starts_with("credential:")).map(PathBuf::from));
+        read.extend(
+            source.ssh_key.as_deref().filter(|key| !key.starts_with("credential:")).map(PathBuf::from),
+        );
         // Local media, and where libraries look for certificates when they are told to.
         read.extend(source.urls.iter().filter_map(|url| local(url)));
         for name in ["CREDENTIALS_DIRECTORY", "SSL_CERT_FILE", "SSL_CERT_DIR"] {

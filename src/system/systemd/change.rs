@@ -76,7 +76,9 @@ impl Systemd {
         const KILL: i32 = 9;
         match self.runtime.block_on(self.bus.manager("KillUnit", &(unit, "all", KILL))) {
             Ok(_) => Ok(()),
-            Err(error) if ["NoSuchUnit", "NoSuchProcess"].iter().any(|end| error_name(&error).ends_with(end)) => {
+            Err(error)
+                if ["NoSuchUnit", "NoSuchProcess"].iter().any(|end| error_name(&error).ends_with(end)) =>
+            {
                 Ok(())
             }
             Err(error) => Err(call_error(format!("end {unit}"), error)),
