@@ -143,7 +143,7 @@ fn render_agent(text: &mut String, agent: Option<&AgentStatus>, now: i64) {
             let _ = writeln!(text, "Last poll {}, {result}", when(note.time, now));
             if note.failures > 0 {
                 for problem in &note.problems {
-                    let head = format!("[{}] {}: {}", problem.code, problem.url, problem.what);
+                    let head = problem.to_string();
                     let _ = writeln!(
                         text,
                         "{} {}\n     do: {}",

@@ -126,7 +126,7 @@ fn fetch(site: &Site) -> bool {
         terminal::complain(&problem.to_string());
     }
     for problem in poll.note.iter().filter(|note| note.failures > 0).flat_map(|note| &note.problems) {
-        terminal::complain(&escaped(&format!("[{}] {}: {}", problem.code, problem.url, problem.what)));
+        terminal::complain(&escaped(&problem.to_string()));
         terminal::talk(&format!("     do: {}", escaped(&problem.remedy)));
     }
     poll.problem.is_none() && !failed

@@ -377,9 +377,7 @@ fn needs(desired: &Desired) -> Needs {
 
 fn reason(note: Option<&Note>) -> String {
     let Some(note) = note else { return "the fetcher left no note".into() };
-    let problems =
-        note.problems.iter().map(|problem| format!("[{}] {}: {}", problem.code, problem.url, problem.what));
-    problems.collect::<Vec<_>>().join("; ")
+    note.problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
 
 fn listen(kind: SignalKind) -> Result<Signal, DaemonError> {

@@ -100,3 +100,12 @@ pub struct RemoteProblem {
     /// What to do.
     pub remedy: String,
 }
+
+impl std::fmt::Display for RemoteProblem {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.url.is_empty() {
+            true => write!(f, "[{}] {}", self.code, self.what),
+            false => write!(f, "[{}] {}: {}", self.code, self.url, self.what),
+        }
+    }
+}

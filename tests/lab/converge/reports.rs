@@ -91,7 +91,7 @@ fn a_secret_is_nowhere_but_in_its_file() {
         )
     };
     site.fleet.write(&[("roles/base/t.j2", "password={{ host.name }}-canary-7b21e4\n")]);
-    site.converged(&role(CANARY, "[\"true\"]"));
+    site.converged(&role(CANARY, "[\"test\", \"-s\", \"{file}\"]"));
     let mut told = String::new();
     let mut tell = |output: crate::support::command::Output| told.push_str(&format!("{output:?}\n"));
     // It drifts, and somebody looks at the difference; it changes; and a program that is to judge it repeats it.
