@@ -11,11 +11,12 @@ use crate::daemon::poll;
 use crate::enroll::{EnrollError, Enrolled, Invitation, enroll, with_url};
 use crate::error::{Problem, escaped};
 use crate::plan::UnitAction;
+use crate::progress::Progress;
 use crate::report::{Event, EventKind, journal};
 use crate::state::State;
 use crate::system::systemd::{Systemd, UnitChange};
 use crate::system::{clock, free_bytes, process_exists};
-use crate::trust::{Introduction, IntroductionKey, RootOfTrust};
+use crate::trust::{FreshnessRule, Introduction, IntroductionKey, RootOfTrust};
 
 /// The service that enrolment starts.
 const SERVICE: &str = "abide.service";
@@ -88,7 +89,7 @@ pub fn run(global: &Global, arguments: &Arguments) -> Answer {
     }
     need_root("enrolling a host")?;
     journal::open();
-    terminal::progress("fetching and proving the branch …");
+    terminal::progress(Progress::Doing("fetching and proving the branch …"));
     let enrolled = enroll(&global.paths(), &invitation);
     terminal::progress_done();
     let enrolled = enrolled?;
@@ -174,6 +175,7 @@ fn print(invitation: &Invitation, fleet: &str) {
         fleet: fleet.to_owned(),
         reference: invitation.reference.clone(),
         introduction: Introduction { commit: invitation.introduction.clone(), key: invitation.key.clone() },
+        freshness: FreshnessRule::default(),
         break_glass: Vec::new(),
     };
     terminal::data(&format!(

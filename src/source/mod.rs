@@ -24,6 +24,8 @@ pub mod error;
 
 pub mod guard;
 
+mod beside;
+
 mod names;
 
 mod pack;
@@ -32,6 +34,7 @@ mod reach;
 
 mod spool;
 
+pub use beside::heartbeat_ref;
 pub use error::{FetchError, SourceError};
 pub use objects::{Entry, EntryKind, ObjectError, Objects};
 pub use store::read_note;
@@ -53,12 +56,14 @@ pub struct Candidate {
     pub tip: gix::ObjectId,
     /// Tag objects that may approve a commit; unproven like the rest.
     pub approvals: Vec<gix::ObjectId>,
+    /// The commit that may hold the branch's heartbeat, as its only file; unproven, too.
+    pub heartbeat: Option<gix::ObjectId>,
 }
 
 impl Candidate {
     /// A tip with nothing beside it.
     pub fn at(tip: gix::ObjectId) -> Candidate {
-        Candidate { tip, approvals: Vec::new() }
+        Candidate { tip, approvals: Vec::new(), heartbeat: None }
     }
 }
 
@@ -72,7 +77,13 @@ pub struct Note {
     pub url: String,
     /// The commit that the branch is at, in hex; empty when unknown.
     pub tip: String,
-    /// Whether the tip differs from the poll before.
+    /// Approvals of commits on the branch: tag objects, in hex.
+    #[serde(default)]
+    pub approvals: Vec<String>,
+    /// The branch's heartbeat: a commit, in hex; empty when there is none.
+    #[serde(default)]
+    pub heartbeat: String,
+    /// Whether tip, approvals or heartbeat differ from the poll before.
     pub changed: bool,
     /// Bytes of pack that were received.
     pub received: u64,

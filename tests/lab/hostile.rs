@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::bad_input::Site;
+use crate::bad_input::Sturdy;
 use crate::support::lab_is_enabled;
 
 /// Longer than anything takes here on a busy machine.
@@ -22,14 +22,14 @@ fn program() -> PathBuf {
 
 /// An enrolled host whose fetcher can be replaced.
 struct Victim {
-    site: Site,
+    site: Sturdy,
     version: u32,
 }
 
 impl Victim {
     #[track_caller]
     fn new(name: &'static str) -> Victim {
-        let site = Site::enrolled(name);
+        let site = Sturdy::enrolled(name);
         site.host.push(&program(), "/usr/bin/abide-hostile");
         // What a test must not be in want of.
         site.host.sh("mkdir -p /etc/ssh /etc/cron.d; install -m 600 /dev/null /etc/ssh/ssh_host_ed25519_key; install -m 600 /dev/null /root/secret").success();
@@ -63,7 +63,7 @@ impl Victim {
         self.site.host.sh(&format!("rm {DROP_IN}; systemctl daemon-reload")).success();
         self.version += 1;
         self.site.publish(&self.version.to_string(), "");
-        self.site.settled(&self.version.to_string());
+        self.site.well_at(&self.version.to_string());
         let left = "cd /var/lib/abide-fetch; ls -A | grep -vxE 'lock|note.json|packs|repository|settings.toml|ssh.log'";
         let left = self.site.host.sh(&format!("{left} || true")).success();
         assert_eq!(left, "", "the spool is a spool again");
@@ -114,7 +114,7 @@ fn a_hostile_fetcher_is_not_believed() {
     let mut victim = Victim::new("lie");
     victim.replaced("lie");
     let status = victim.suffers("E127");
-    assert_eq!(status["run"]["revision"]["commit"], victim.site.introduction(), "{status:#}");
+    assert_eq!(status["run"]["revision"]["commit"], victim.site.introduction, "{status:#}");
     let shown = victim.site.abide(&["status"]).stdout;
     assert!(!shown.contains('\u{1b}') && !shown.contains('\u{202e}'), "{shown:?}");
     assert!(!shown.lines().any(|line| line.starts_with("forged")), "{shown}");

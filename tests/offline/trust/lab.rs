@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 
 use abide::error::Explain;
 use abide::source::store::Repository;
 use abide::source::{Candidate, Objects};
-use abide::trust::{HighWater, Introduction, IntroductionKey, Judgement, RootOfTrust, TrustError, judge};
+use abide::trust::{
+    FreshnessRule, HighWater, Introduction, IntroductionKey, Judgement, RootOfTrust, TrustError, judge,
+};
 use gix::ObjectId;
 
 /// The time of all judgements: 2026-06-01.
@@ -38,7 +40,12 @@ pub struct Policy {
     pub reference: String,
     pub extra: String,
     pub principals: BTreeMap<String, Vec<String>>,
+    pub openpgp: BTreeMap<String, Vec<String>>,
     pub scopes: Vec<(String, Vec<String>, Vec<String>, usize)>,
+    /// The scopes that take commits under a seal.
+    pub sealed: Vec<String>,
+    /// Who may sign heartbeats, as it stands in the file.
+    pub heartbeat: Vec<String>,
 }
 
 impl Policy {
@@ -49,11 +56,20 @@ impl Policy {
         );
         for (name, keys) in &self.principals {
             text.push_str(&format!("[principal.{name}]\nkeys = [{}]\n", keys.join(", ")));
+            if let Some(keys) = self.openpgp.get(name) {
+                text.push_str(&format!("openpgp = [{}]\n", keys.join(", ")));
+            }
         }
         for (name, paths, signers, threshold) in &self.scopes {
             text.push_str(&format!(
                 "[[scope]]\nname = \"{name}\"\npaths = {paths:?}\nsigners = {signers:?}\nthreshold = {threshold}\n"
             ));
+            if self.sealed.contains(name) {
+                text.push_str("merge = \"seal\"\n");
+            }
+        }
+        if !self.heartbeat.is_empty() {
+            text.push_str(&format!("[heartbeat]\nkeys = [{}]\n", self.heartbeat.join(", ")));
         }
         text
     }
@@ -74,6 +90,7 @@ impl Lab {
             fleet: fleet.into(),
             reference: "refs/heads/main".into(),
             introduction,
+            freshness: FreshnessRule::default(),
             break_glass: Vec::new(),
         };
         let mut lab = Lab { folder, root, mark };
@@ -115,7 +132,10 @@ impl Lab {
             reference: "refs/heads/main".into(),
             extra: String::new(),
             principals: ["alice", "bob", "carol"].map(principal).into(),
+            openpgp: BTreeMap::new(),
             scopes: scopes.collect(),
+            sealed: Vec::new(),
+            heartbeat: Vec::new(),
         }
     }
 
@@ -154,6 +174,33 @@ impl Lab {
         String::from_utf8_lossy(&output).trim().to_owned()
     }
 
+    /// Runs ssh-keygen among the keys.
+    pub fn ssh_keygen(&self, arguments: &[&str]) {
+        run("ssh-keygen", arguments, self.folder.path(), b"");
+    }
+
+    /// Whether git ends well.
+    pub fn succeeds(&self, arguments: &[&str]) -> bool {
+        try_run("git", arguments, &self.path(), b"").status.success()
+    }
+
+    /// Whether `ssh-keygen -Y verify` takes this signature for the principal's, with these lines as allowed signers.
+    pub fn openssh_verifies(
+        &self,
+        allowed: &str,
+        principal: &str,
+        namespace: &str,
+        armoured: &[u8],
+        message: &[u8],
+    ) -> bool {
+        let (signers, signature) = (self.folder.path().join("allowed"), self.folder.path().join("signature"));
+        fs::write(&signers, allowed).unwrap();
+        fs::write(&signature, armoured).unwrap();
+        let arguments =
+            ["-Y", "verify", "-f", text(&signers), "-I", principal, "-n", namespace, "-s", text(&signature)];
+        try_run("ssh-keygen", &arguments, self.folder.path(), message).status.success()
+    }
+
     pub fn write(&self, path: &str, content: &str) {
         let path = self.path().join(path);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -174,6 +221,22 @@ impl Lab {
         arguments.extend(options);
         self.git(&arguments);
         self.head()
+    }
+
+    /// Tags a commit as `git tag -s` does; gives back the tag object.
+    pub fn tag(&self, signer: &str, name: &str, commit: &str) -> ObjectId {
+        let key = format!("user.signingkey={}", text(&self.key(signer)));
+        let name = format!("abide/approve/{name}");
+        self.git(&["-c", "gpg.format=ssh", "-c", &key, "tag", "-s", "-f", "-m", "Approve", &name, commit]);
+        self.id(&format!("refs/tags/{name}"))
+    }
+
+    /// A commit that holds this file as heartbeat, as `abide heartbeat` makes it.
+    pub fn heartbeat_of(&self, text: &str) -> ObjectId {
+        let blob = self.object("blob", text.as_bytes());
+        let tree = self.git_with(&["mktree"], format!("100644 blob {blob}\theartbeat\n").as_bytes());
+        let commit = self.git(&["commit-tree", "--no-gpg-sign", "-m", "Heartbeat", &tree]);
+        ObjectId::from_hex(commit.as_bytes()).unwrap()
     }
 
     pub fn unsigned(&self, message: &str) -> ObjectId {
@@ -268,6 +331,13 @@ impl Lab {
         judge(&repository, &self.root, mark, &Candidate::at(tip), NOW)
     }
 
+    /// Judges with approvals by tag.
+    pub fn judge_with(&self, tip: ObjectId, approvals: &[ObjectId]) -> Judgement {
+        let repository = Repository::open(&self.path()).unwrap();
+        let candidate = Candidate { tip, approvals: approvals.to_vec(), heartbeat: None };
+        judge(&repository, &self.root, Some(&self.mark), &candidate, NOW).unwrap()
+    }
+
     /// The tip must be accepted on top of the mark.
     #[track_caller]
     pub fn accepted(&self, tip: ObjectId) -> Judgement {
@@ -319,6 +389,14 @@ fn text(path: &Path) -> &str {
 }
 
 fn run(program: &str, arguments: &[&str], directory: &Path, input: &[u8]) -> Vec<u8> {
+    let output = try_run(program, arguments, directory, input);
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{program} {arguments:?}: {complaint}");
+    output.stdout
+}
+
+/// Runs a program without anybody's configuration, whatever comes of it.
+fn try_run(program: &str, arguments: &[&str], directory: &Path, input: &[u8]) -> Output {
     let mut child = Command::new(program)
         .args(arguments)
         .current_dir(directory)
@@ -333,11 +411,9 @@ fn run(program: &str, arguments: &[&str], directory: &Path, input: &[u8]) -> Vec
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    child.stdin.take().unwrap().write_all(input).unwrap();
-    let output = child.wait_with_output().unwrap();
-    let complaint = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{program} {arguments:?}: {complaint}");
-    output.stdout
+    // Who does not read what is given to him says so by his status.
+    let _ = child.stdin.take().unwrap().write_all(input);
+    child.wait_with_output().unwrap()
 }
 
 /// Writes a commit as a loose object.

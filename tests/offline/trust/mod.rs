@@ -2,6 +2,10 @@
 
 mod attacks;
 mod author;
+mod freshness;
+pub(crate) mod gnupg;
 mod good;
-mod lab;
+pub(crate) mod lab;
+mod openpgp;
+mod seals;
 mod twins;
