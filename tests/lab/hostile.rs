@@ -190,7 +190,7 @@ fn a_hostile_fetcher_wastes_bounded_memory_and_time() {
     let most = said.lines().filter_map(|line| line.split(' ').next()?.parse::<u32>().ok()).max();
     assert!(most.is_some_and(|most| most < 64), "{said}");
     victim.recovers();
-    victim.site.host.sh("! pgrep -u abide-fetch sleep").success();
+    victim.site.host.sh("! grep -las '[6]00' /proc/[0-9]*/cmdline").success();
 
     let limited = victim.site.host.sh("grep -qw memory /sys/fs/cgroup/cgroup.controllers").code == 0;
     if limited {
@@ -205,12 +205,12 @@ fn a_hostile_fetcher_wastes_bounded_memory_and_time() {
 
     // Half a minute after the deadline of a poll the agent has enough of it, deaf as it is.
     victim.replaced("forever");
-    victim.site.host.wait_for("pgrep -u abide-fetch bash", SOON);
+    victim.site.host.wait_for("grep -las 'IN[T] HUP' /proc/[0-9]*/cmdline", SOON);
     victim.site.enforced(&victim.version.to_string());
     victim.site.host.wait_for("(abide status || true) | grep -F '[E478]'", SOON);
     victim.suffers("E478");
     victim.recovers();
-    victim.site.host.sh("! pgrep -u abide-fetch bash").success();
+    victim.site.host.sh("! grep -las 'IN[T] HUP' /proc/[0-9]*/cmdline").success();
 }
 
 /// Attack 37: a compromised fetcher exchanges files, links, FIFOs and the mailbox itself while the root process reads them.
