@@ -31,6 +31,8 @@ mod reach;
 mod spool;
 
 pub use error::{FetchError, SourceError};
+pub use names::entries as tree_entries;
+pub use pack::{PackError, inspect as inspect_pack};
 pub use objects::{Entry, EntryKind, ObjectError, Objects};
 pub use store::read_note;
 

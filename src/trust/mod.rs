@@ -14,7 +14,7 @@ pub mod commit;
 mod error;
 mod examine;
 mod file;
-mod glob;
+pub mod glob;
 mod judgement;
 pub mod key;
 mod line;

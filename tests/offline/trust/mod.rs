@@ -3,5 +3,7 @@
 mod attacks;
 mod author;
 mod good;
+mod histories;
 mod lab;
+mod model;
 mod twins;
