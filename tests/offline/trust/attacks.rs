@@ -8,6 +8,7 @@ use gix::ObjectId;
 
 use super::lab::{Lab, assembled};
 
+/// Attack 1: an unsigned tip.
 #[test]
 fn an_unsigned_commit() {
     let lab = Lab::new();
@@ -24,6 +25,7 @@ fn an_openpgp_signature() {
     lab.refused(tip, "E014");
 }
 
+/// Attack 3: a key that the policy does not know.
 #[test]
 fn an_unknown_key() {
     let lab = Lab::new();
@@ -92,12 +94,14 @@ fn a_path_that_no_scope_covers() {
     lab.refused(lab.commit("alice", "Change"), "E021");
 }
 
+/// Attack 11: the branch is set back.
 #[test]
 fn a_rewind() {
     let lab = Lab::new();
     lab.refused(lab.id("HEAD~1"), "E030");
 }
 
+/// Attack 12: a sibling of the mark, by somebody who may sign.
 #[test]
 fn a_fork() {
     let lab = Lab::new();
@@ -106,6 +110,7 @@ fn a_fork() {
     lab.refused(lab.commit("alice", "Fork"), "E031");
 }
 
+/// Attack 12: what was accepted becomes a side branch of something else.
 #[test]
 fn a_branch_whose_first_parent_is_the_other_one() {
     let lab = Lab::new();
@@ -133,6 +138,7 @@ fn the_policy_becomes_a_symlink() {
     lab.refused(lab.commit("alice", "Link"), "E025");
 }
 
+/// Attack 22: a policy that lets its own signer in.
 #[test]
 fn a_policy_that_authorises_its_own_signer() {
     let lab = Lab::new();
@@ -143,6 +149,7 @@ fn a_policy_that_authorises_its_own_signer() {
     lab.refused(lab.commit("mallory", "Let me in"), "E015");
 }
 
+/// Attack 22: a policy that gives its own signer more.
 #[test]
 fn a_policy_that_widens_its_signers_scope() {
     let lab = Lab::new();
@@ -252,6 +259,7 @@ fn a_wrong_introduction() {
     assert!(matches!(error, TrustError::MarkUnrelated { .. }), "{error}");
 }
 
+/// Attack 2: an unsigned commit under a good tip.
 #[test]
 fn a_bad_commit_under_a_good_tip() {
     let lab = Lab::new();
@@ -504,6 +512,29 @@ fn a_shared_scope_signed_by_one() {
     assert!(lab.judge(Some(&lab.mark), tip).unwrap().pending.is_some());
 }
 
+/// Attack 40: a new source of packages, which has a scope and a quorum of its own, is brought in by one of them.
+#[test]
+fn a_package_source_added_by_one() {
+    let lab = Lab::new();
+    let mut policy = lab.policy(2);
+    let sources = ("sources".into(), vec!["roles/*/sources/**".into()], vec!["alice".into(), "carol".into()], 2);
+    policy.scopes.insert(0, sources);
+    lab.write("trust.toml", &policy.text());
+    let newest = lab.mark_of(lab.commit("alice", "Sources take two"));
+    lab.write("roles/web/sources/evil.sources", "Types: deb\nURIs: https://example.org\nTrusted: yes\n");
+    // Whoever may change the role around it may not touch its sources.
+    lab.stopped_at(lab.commit("bob", "Add a source"), &newest, "E020");
+    lab.reset(&newest.commit);
+    lab.write("roles/web/sources/new.sources", "Types: deb\nURIs: https://example.org\nSigned-By: /etc/x.asc\n");
+    let tip = lab.commit("alice", "Add a source");
+    let judgement = lab.judge(Some(&newest), tip).unwrap();
+    assert_eq!((judgement.high_water, judgement.pending.unwrap().code().0), (newest.clone(), "E040"));
+    let trailer = format!("Approve\n\nApproves-tree: {}", lab.id("HEAD^{tree}"));
+    let tip = lab.commit_index(&[], "carol", &trailer);
+    assert_eq!(lab.judge(Some(&newest), tip).unwrap().high_water.commit, tip.to_string());
+}
+
+/// Attack 23: one of two root signers lowers the threshold to one.
 #[test]
 fn a_threshold_lowered_by_one() {
     let lab = Lab::new();
@@ -527,6 +558,7 @@ fn a_threshold_lowered_by_one() {
     assert_eq!(judgement.high_water, newest);
 }
 
+/// Attack 44: names and messages that would drive a terminal.
 #[test]
 fn text_of_others_cannot_drive_a_terminal() {
     let lab = Lab::new();
