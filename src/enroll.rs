@@ -14,7 +14,7 @@ use crate::system::clock;
 use crate::system::replace::{remove, replace};
 use crate::trust::commit::Commit;
 use crate::trust::policy::Policy;
-use crate::trust::{self, Introduction, IntroductionKey, Judgement, RootOfTrust};
+use crate::trust::{self, FreshnessRule, Introduction, IntroductionKey, Judgement, RootOfTrust};
 
 /// What the line that `abide init` prints says.
 #[derive(Debug, Clone)]
@@ -139,6 +139,7 @@ fn prove(paths: &Paths, mut settings: Settings, invitation: &Invitation) -> Resu
         fleet: "00000000000000000000000000000000".into(),
         reference: invitation.reference.clone(),
         introduction: Introduction { commit: invitation.introduction.clone(), key: invitation.key.clone() },
+        freshness: FreshnessRule::default(),
         break_glass: Vec::new(),
     };
     write(&paths.trust(), &root.to_toml())?;

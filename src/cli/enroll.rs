@@ -15,7 +15,7 @@ use crate::report::{Event, EventKind, journal};
 use crate::state::State;
 use crate::system::systemd::{Systemd, UnitChange};
 use crate::system::{clock, free_bytes, process_exists};
-use crate::trust::{Introduction, IntroductionKey, RootOfTrust};
+use crate::trust::{FreshnessRule, Introduction, IntroductionKey, RootOfTrust};
 
 /// The service that enrolment starts.
 const SERVICE: &str = "abide.service";
@@ -174,6 +174,7 @@ fn print(invitation: &Invitation, fleet: &str) {
         fleet: fleet.to_owned(),
         reference: invitation.reference.clone(),
         introduction: Introduction { commit: invitation.introduction.clone(), key: invitation.key.clone() },
+        freshness: FreshnessRule::default(),
         break_glass: Vec::new(),
     };
     terminal::data(&format!(

@@ -13,7 +13,7 @@ use crate::source::store::Repository;
 use crate::system::clock;
 use crate::system::exec::{self, Program};
 use crate::trust::key::{KeyError, PublicKey};
-use crate::trust::{Introduction, IntroductionKey, RootOfTrust, judge};
+use crate::trust::{FreshnessRule, Introduction, IntroductionKey, RootOfTrust, judge};
 
 /// Signing may wait for a touch of a security key.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -207,6 +207,7 @@ pub fn found(arguments: &Arguments) -> Result<Founded, Problem> {
         fleet: fleet.clone(),
         reference: reference.clone(),
         introduction: Introduction { commit: introduction.clone(), key },
+        freshness: FreshnessRule::default(),
         break_glass: Vec::new(),
     };
     prove(&author, &root)?;

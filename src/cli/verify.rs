@@ -16,8 +16,8 @@ use crate::system::clock;
 use crate::trust::commit::tree_of_any;
 use crate::trust::policy::{POLICY_FILE, Policy};
 use crate::trust::{
-    CommitJudgement, HighWater, Introduction, IntroductionKey, Judgement, Pending, Rejection, Revision,
-    RootOfTrust, Verdict, judge,
+    CommitJudgement, FreshnessRule, HighWater, Introduction, IntroductionKey, Judgement, Pending, Rejection,
+    Revision, RootOfTrust, Verdict, judge,
 };
 
 /// Explains why a revision is or is not accepted: which rule, which principals, which scopes.
@@ -180,6 +180,7 @@ fn introduced(objects: &dyn Objects, id: ObjectId, key: &str) -> Result<RootOfTr
         fleet: policy.fleet,
         reference: policy.reference,
         introduction: Introduction { commit: id.to_string(), key },
+        freshness: FreshnessRule::default(),
         break_glass: Vec::new(),
     })
 }

@@ -51,12 +51,14 @@ pub struct Candidate {
     pub tip: gix::ObjectId,
     /// Tag objects that may approve a commit; unproven like the rest.
     pub approvals: Vec<gix::ObjectId>,
+    /// The commit that holds the newest heartbeat; unproven, too.
+    pub heartbeat: Option<gix::ObjectId>,
 }
 
 impl Candidate {
     /// A tip with nothing beside it.
     pub fn at(tip: gix::ObjectId) -> Candidate {
-        Candidate { tip, approvals: Vec::new() }
+        Candidate { tip, approvals: Vec::new(), heartbeat: None }
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Git signs everything of a commit but its signature headers, and many Git tools read commits leniently; both let anybody make
 //! a second commit, with another name, for a signature that he does not own. abide accepts one form only: the headers that
-//! Git writes, in Git's order, once each, with one signature as the last of them.
+//! Git writes, in Git's order, once each, with at most one signature as the last of them.
 //!
 //! **Invariant:** what [`Commit::parse`] accepts is, byte for byte, what [`Commit::to_bytes`] makes of it again.
 
@@ -34,10 +34,51 @@ pub struct Commit {
     pub encoding: Option<String>,
     /// The message.
     pub message: Vec<u8>,
-    /// The signature in its armour.
-    pub signature: Vec<u8>,
+    /// The signature, if there is one; nothing of it is proven.
+    pub signature: Option<Signature>,
     /// The signed bytes: the commit without its signature.
     pub payload: Vec<u8>,
+}
+
+/// A signature as it stands in a commit or below a tag.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Signature {
+    /// Of which kind its first line says that it is.
+    pub kind: SignatureKind,
+    /// The signature in its armour, each line with its end.
+    pub armoured: Vec<u8>,
+}
+
+/// The kinds of signatures that Git makes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SignatureKind {
+    /// `ssh-keygen -Y sign`.
+    Ssh,
+    /// GnuPG and its like.
+    OpenPgp,
+    /// `gpgsm`.
+    X509,
+}
+
+impl SignatureKind {
+    /// The kind that a first line announces.
+    pub fn of(first: &[u8]) -> Option<SignatureKind> {
+        match first {
+            b"-----BEGIN SSH SIGNATURE-----" => Some(SignatureKind::Ssh),
+            b"-----BEGIN PGP SIGNATURE-----" | b"-----BEGIN PGP MESSAGE-----" => Some(SignatureKind::OpenPgp),
+            b"-----BEGIN SIGNED MESSAGE-----" => Some(SignatureKind::X509),
+            _ => None,
+        }
+    }
+
+    /// Its name, for people.
+    pub fn name(self) -> &'static str {
+        match self {
+            SignatureKind::Ssh => "SSH",
+            SignatureKind::OpenPgp => "OpenPGP",
+            SignatureKind::X509 => "X.509",
+        }
+    }
 }
 
 /// A line that names a person and a time. Nobody checks either.
@@ -56,12 +97,6 @@ pub struct Person {
 /// Why a commit is not canonical.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CommitError {
-    /// Nobody signed it.
-    #[error("it carries no signature")]
-    Unsigned,
-    /// It is signed with something other than an SSH key.
-    #[error("its signature is {0}, not SSH")]
-    Foreign(&'static str),
     /// It is not written as Git writes commits.
     #[error("line {line} is not canonical: {reason}")]
     Malformed {
@@ -125,10 +160,12 @@ impl Commit {
         if let Some(encoding) = &self.encoding {
             raw.extend_from_slice(format!("encoding {encoding}\n").as_bytes());
         }
-        raw.extend_from_slice(signature_header(kind).as_bytes());
-        for line in self.signature.split_inclusive(|byte| *byte == b'\n') {
-            raw.push(b' ');
-            raw.extend_from_slice(line);
+        if let Some(signature) = &self.signature {
+            raw.extend_from_slice(signature_header(kind).as_bytes());
+            for line in signature.armoured.split_inclusive(|byte| *byte == b'\n') {
+                raw.push(b' ');
+                raw.extend_from_slice(line);
+            }
         }
         raw.push(b'\n');
         raw.extend_from_slice(&self.message);
@@ -138,6 +175,11 @@ impl Commit {
     /// SHA-256 in hex of the signed bytes: the same for every twin of this commit.
     pub fn payload_hash(&self) -> String {
         hex(&Sha256::digest(&self.payload))
+    }
+
+    /// SHA-256 in hex of the whole commit, with whatever signature it carries: what an approval of exactly this object vouches for.
+    pub fn whole_hash(&self, kind: Kind) -> String {
+        hex(&Sha256::digest(self.to_bytes(kind)))
     }
 
     /// First line of the message, as far as it is UTF-8.
@@ -190,7 +232,7 @@ fn signature_header(kind: Kind) -> &'static str {
     }
 }
 
-fn object_id(text: &[u8], kind: Kind) -> Option<ObjectId> {
+pub(super) fn object_id(text: &[u8], kind: Kind) -> Option<ObjectId> {
     let plain = text.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
     if !plain || text.len() != kind.len_in_hex() {
         return None;
@@ -263,32 +305,26 @@ impl<'a> Lines<'a> {
         }
     }
 
-    fn take_signature(&mut self, header: &str) -> Result<Vec<u8>, CommitError> {
+    fn take_signature(&mut self, header: &str) -> Result<Option<Signature>, CommitError> {
         let Some(first) = self.take(header)? else {
-            let line = self.peek()?;
-            return Err(if line.is_empty() { CommitError::Unsigned } else { self.unexpected(header) });
+            return if self.peek()?.is_empty() { Ok(None) } else { Err(self.unexpected(header)) };
         };
-        let mut signature = first.to_vec();
-        signature.push(b'\n');
+        let kind = SignatureKind::of(first);
+        let mut armoured = first.to_vec();
+        armoured.push(b'\n');
         while let Some(line) = self.peek()?.strip_prefix(b" ") {
-            signature.extend_from_slice(line);
-            signature.push(b'\n');
+            armoured.extend_from_slice(line);
+            armoured.push(b'\n');
             self.rest = &self.rest[line.len() + 2..];
             self.line += 1;
         }
-        match first {
-            b"-----BEGIN SSH SIGNATURE-----" => Ok(signature),
-            b"-----BEGIN PGP SIGNATURE-----" | b"-----BEGIN PGP MESSAGE-----" => {
-                Err(CommitError::Foreign("OpenPGP"))
-            }
-            b"-----BEGIN SIGNED MESSAGE-----" => Err(CommitError::Foreign("X.509")),
-            _ => Err(self.error("the signature is of no known kind".into())),
-        }
+        let kind = kind.ok_or_else(|| self.error("the signature is of no known kind".into()))?;
+        Ok(Some(Signature { kind, armoured }))
     }
 }
 
 /// Reads `name <address> time zone` as Git writes it: see `fmt_ident` in Git's `ident.c`.
-fn person(line: &[u8]) -> Option<Person> {
+pub(super) fn person(line: &[u8]) -> Option<Person> {
     let open = line.iter().position(|byte| *byte == b'<')?;
     let close = line.iter().position(|byte| *byte == b'>')?;
     let name = line[..open].strip_suffix(b" ")?;
@@ -337,19 +373,30 @@ mod tests {
         assert_eq!(parsed.to_bytes(Kind::Sha1), raw.as_bytes());
         assert_eq!(parsed.payload, commit("", "encoding ISO-8859-1\n").as_bytes());
         assert_eq!(parsed.summary(), "subject");
-        assert_eq!(parsed.signature, b"-----BEGIN SSH SIGNATURE-----\nU1NI\n-----END SSH SIGNATURE-----\n");
+        let signature = parsed.signature.unwrap();
+        assert_eq!(signature.kind, SignatureKind::Ssh);
+        assert_eq!(signature.armoured, b"-----BEGIN SSH SIGNATURE-----\nU1NI\n-----END SSH SIGNATURE-----\n");
         assert_eq!((parsed.author.time, parsed.committer.email.len()), (1_700_000_000, 0));
     }
 
     #[test]
+    fn a_commit_says_how_it_is_signed() {
+        for (signature, kind) in [
+            (String::new(), None),
+            (SIGNATURE.to_owned(), Some(SignatureKind::Ssh)),
+            (SIGNATURE.replace("SSH", "PGP"), Some(SignatureKind::OpenPgp)),
+            (SIGNATURE.replace("SSH SIGNATURE", "SIGNED MESSAGE"), Some(SignatureKind::X509)),
+        ] {
+            let raw = commit("", &signature);
+            let parsed = Commit::parse(raw.as_bytes(), Kind::Sha1).unwrap();
+            assert_eq!(parsed.signature.as_ref().map(|signature| signature.kind), kind);
+            assert_eq!(parsed.to_bytes(Kind::Sha1), raw.as_bytes());
+            assert_eq!(parsed.payload, commit("", "").as_bytes());
+        }
+    }
+
+    #[test]
     fn every_other_form_is_refused() {
-        let unsigned = Err(CommitError::Unsigned);
-        assert_eq!(Commit::parse(commit("", "").as_bytes(), Kind::Sha1), unsigned);
-        let pgp = SIGNATURE.replace("SSH", "PGP");
-        assert_eq!(
-            Commit::parse(commit("", &pgp).as_bytes(), Kind::Sha1),
-            Err(CommitError::Foreign("OpenPGP"))
-        );
         let malformed = [
             (commit(&format!("tree {TREE}\n"), SIGNATURE), "the header \"tree\" stands where author belongs"),
             (commit(PEOPLE, SIGNATURE), "the header \"author\" stands where gpgsig belongs"),

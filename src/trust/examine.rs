@@ -1,18 +1,18 @@
 //! One commit, judged for itself: its form, its signer, and the paths that it changes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use gix::ObjectId;
 
-use super::commit::{Commit, CommitError};
+use super::attestation::{Attestation, Signer};
+use super::commit::Commit;
 use super::error::TrustError;
-use super::judgement::ScopeUse;
+use super::judgement::{CommitJudgement, Rule, ScopeUse, Verdict};
 use super::key::PublicKey;
 use super::paths::{self, Changed, DiffError};
-use super::policy::{POLICY_FILE, Policy, Scope, Version};
+use super::policy::{Merge, POLICY_FILE, Policy, Scope, Version};
 use super::rejection::{Reason, Rejection};
 use super::root::RootOfTrust;
-use super::sshsig::{self, Envelope, SignatureError};
 use crate::error::escaped;
 use crate::source::{EntryKind, ObjectError, Objects};
 
@@ -55,12 +55,20 @@ impl From<TrustError> for Stop {
     }
 }
 
-/// A commit that was read, with who signed it.
+/// A commit that was read, with what it says of its signer.
 pub(super) struct Signed {
     pub id: ObjectId,
     pub commit: Commit,
-    pub envelope: Envelope,
+    pub attestation: Attestation,
+    /// The principal who signed it, once that is proven.
     pub signer: Option<String>,
+    /// It does not stand for itself: only approvals vouch for it.
+    pub under_seal: bool,
+}
+
+/// A time as people read it.
+pub(super) fn shown_time(second: i64) -> String {
+    jiff::Timestamp::from_second(second).map_or_else(|_| second.to_string(), |time| time.to_string())
 }
 
 impl Signed {
@@ -68,11 +76,29 @@ impl Signed {
     pub fn refuse(&self, reason: Reason) -> Stop {
         Stop::Refused(Box::new(Rejection {
             commit: self.id.to_string(),
-            key: Some(self.envelope.key.fingerprint()),
+            key: self.attestation.key().map(PublicKey::fingerprint),
             signer: self.signer.clone(),
             merge: None,
             reason,
         }))
+    }
+}
+
+impl Signed {
+    /// The commit as it stands in the report, accepted so far.
+    pub fn report(&self, rule: Rule, scopes: Vec<ScopeUse>, signer: Option<&str>) -> CommitJudgement {
+        CommitJudgement {
+            commit: self.id.to_string(),
+            summary: escaped(&self.commit.summary()),
+            verdict: Verdict::Accepted,
+            rule,
+            signer: signer.map(str::to_owned).or_else(|| self.signer.clone()),
+            key: self.attestation.key().map(PublicKey::fingerprint),
+            scopes,
+            merge: None,
+            under_seal: None,
+            rejection: None,
+        }
     }
 }
 
@@ -115,54 +141,60 @@ impl Judge<'_> {
     /// Reads a commit in its canonical form with its signature, which is not checked yet.
     pub fn read(&mut self, id: ObjectId) -> Result<Signed, Stop> {
         let raw = self.raw(id)?;
-        let commit = Commit::parse(&raw, id.kind()).map_err(|error| {
-            refuse(
-                id,
-                match error {
-                    CommitError::Unsigned => Reason::Unsigned,
-                    CommitError::Foreign(_) => Reason::Unsupported(error.to_string()),
-                    CommitError::Malformed { .. } => Reason::Malformed(error.to_string()),
-                },
-            )
-        })?;
-        let envelope = Envelope::parse(&commit.signature, sshsig::GIT).map_err(|error| {
-            refuse(
-                id,
-                match error {
-                    SignatureError::Namespace(..) => Reason::Namespace(error),
-                    SignatureError::Key(_) => Reason::Unsupported(error.to_string()),
-                    _ => Reason::BadEnvelope(error),
-                },
-            )
-        })?;
-        Ok(Signed { id, commit, envelope, signer: None })
+        let commit = Commit::parse(&raw, id.kind())
+            .map_err(|error| refuse(id, Reason::Malformed(error.to_string())))?;
+        let attestation = Attestation::of(commit.signature.as_ref()).map_err(|reason| refuse(id, reason))?;
+        Ok(Signed { id, commit, attestation, signer: None, under_seal: false })
     }
 
-    /// Proves that a principal of the policy signed the commit: first whether the key counts, then whether the signature does.
-    pub fn prove_signer(&self, signed: &mut Signed, policy: &Policy) -> Result<String, Stop> {
-        let Some(holder) = policy.holder(&signed.envelope.key) else {
-            return Err(signed.refuse(Reason::UnknownKey));
-        };
-        signed.signer = Some(holder.principal.clone());
-        if let Some(last) = holder.not_after
-            && self.now > last
-        {
-            let date =
-                jiff::Timestamp::from_second(last).map_or_else(|_| last.to_string(), |time| time.to_string());
-            return Err(signed.refuse(Reason::ExpiredKey(date)));
+    /// Who signed the commit. The inner rejection: no principal did, and nothing about it is forged.
+    pub fn signer(
+        &self,
+        signed: &mut Signed,
+        policy: &Policy,
+    ) -> Result<Result<Signer, Box<Rejection>>, Stop> {
+        match signed.attestation.principal(policy, &signed.commit.payload, self.now) {
+            Ok(Ok(signer)) => {
+                signed.signer = Some(signer.principal.clone());
+                Ok(Ok(signer))
+            }
+            Ok(Err(reason)) => match signed.refuse(reason) {
+                Stop::Refused(rejection) => Ok(Err(rejection)),
+                failed => Err(failed),
+            },
+            Err(reason) => {
+                signed.signer = self.holder(signed, policy);
+                Err(signed.refuse(reason))
+            }
         }
-        self.prove_signature(signed)?;
-        Ok(holder.principal.clone())
+    }
+
+    /// As [`signer`](Judge::signer), and refuses at once what no seal can make good under this policy.
+    pub fn signer_or_seal(
+        &self,
+        signed: &mut Signed,
+        policy: &Policy,
+    ) -> Result<Result<Signer, Box<Rejection>>, Stop> {
+        match self.signer(signed, policy)? {
+            Err(rejection) if !policy.knows_seals() => Err(Stop::Refused(rejection)),
+            signer => Ok(signer),
+        }
+    }
+
+    /// Whose key a commit says it was signed with.
+    fn holder(&self, signed: &Signed, policy: &Policy) -> Option<String> {
+        let holder = policy.holder(signed.attestation.key()?)?;
+        Some(holder.principal.clone())
+    }
+
+    /// Proves that a principal of the policy signed the commit.
+    pub fn prove_signer(&self, signed: &mut Signed, policy: &Policy) -> Result<Signer, Stop> {
+        self.signer(signed, policy)?.map_err(Stop::Refused)
     }
 
     /// Proves that the commit's key signed it; whose it is does not matter.
     pub fn prove_signature(&self, signed: &Signed) -> Result<(), Stop> {
-        signed.envelope.verify(&signed.commit.payload).map_err(|error| {
-            signed.refuse(match error {
-                SignatureError::Touch => Reason::Untouched,
-                _ => Reason::BadSignature,
-            })
-        })
+        signed.attestation.prove(&signed.commit.payload).map_err(|reason| signed.refuse(reason))
     }
 
     /// The paths that differ between two trees, with what the later one may not contain refused.
@@ -191,15 +223,14 @@ impl Judge<'_> {
         })
     }
 
-    /// Whether the signer may change all these paths; which scopes they are in.
+    /// Whether the signer may change all these paths.
     pub fn authority(
         &self,
         signed: &Signed,
         signer: &str,
         policy: &Policy,
         changed: &[Changed],
-    ) -> Result<Vec<ScopeUse>, Stop> {
-        let mut uses: BTreeMap<&str, ScopeUse> = BTreeMap::new();
+    ) -> Result<(), Stop> {
         for change in changed {
             let path = escaped(&change.path);
             let Some(scope) = policy.scope_of(&change.path) else {
@@ -209,11 +240,31 @@ impl Judge<'_> {
                 let allowed = signers(scope);
                 return Err(signed.refuse(Reason::OutsideScope { path, scope: scope.name.clone(), allowed }));
             }
-            uses.entry(&scope.name)
-                .or_insert_with(|| ScopeUse { scope: scope.name.clone(), paths: 0, first: path })
-                .paths += 1;
         }
-        Ok(uses.into_values().collect())
+        Ok(())
+    }
+
+    /// Whether a commit stands for itself: a principal signed it who may change all that it changes. Where nobody does whom the
+    /// policy counts, and each scope of the change takes it, a seal has to cover it; else it is refused.
+    pub fn stand(
+        &self,
+        signed: &Signed,
+        signer: Result<Signer, Box<Rejection>>,
+        policy: &Policy,
+        changed: &[Changed],
+    ) -> Result<Standing, Stop> {
+        let because = match signer {
+            Ok(signer) => match self.authority(signed, &signer.principal, policy, changed) {
+                Ok(()) => return Ok(Standing::Itself(Box::new(signer))),
+                Err(Stop::Refused(rejection)) => rejection,
+                Err(failed) => return Err(failed),
+            },
+            Err(rejection) => rejection,
+        };
+        match sealable(policy, changed) {
+            Some(scopes) => Ok(Standing::UnderSeal { scopes, because }),
+            None => Err(Stop::Refused(because)),
+        }
     }
 
     /// The policy of a commit's tree: there, valid, for this host's fleet and branch, and not asking for a newer abide.
@@ -252,12 +303,48 @@ impl Judge<'_> {
     }
 }
 
+/// Who stands behind a commit.
+pub(super) enum Standing {
+    /// A principal who may change all that it changes.
+    Itself(Box<Signer>),
+    /// Nobody yet: approvals have to cover it.
+    UnderSeal {
+        /// The scopes whose thresholds count.
+        scopes: BTreeSet<String>,
+        /// Why it does not stand for itself.
+        because: Box<Rejection>,
+    },
+}
+
+/// The scopes that a seal over these changes has to satisfy; `None` when not all of them take one, or nothing is changed, so that
+/// nobody is there to ask.
+fn sealable(policy: &Policy, changed: &[Changed]) -> Option<BTreeSet<String>> {
+    let scopes = changed.iter().map(|change| {
+        let scope = policy.scope_of(&change.path).filter(|scope| scope.merge == Merge::Seal)?;
+        Some(scope.name.clone())
+    });
+    let scopes: BTreeSet<String> = scopes.collect::<Option<_>>()?;
+    (!scopes.is_empty()).then_some(scopes)
+}
+
+/// The scopes that these changes lie in.
+pub(super) fn scopes_of(policy: &Policy, changed: &[Changed]) -> Vec<ScopeUse> {
+    let mut uses: BTreeMap<&str, ScopeUse> = BTreeMap::new();
+    for change in changed {
+        if let Some(scope) = policy.scope_of(&change.path) {
+            let first = || ScopeUse { scope: scope.name.clone(), paths: 0, first: escaped(&change.path) };
+            uses.entry(&scope.name).or_insert_with(first).paths += 1;
+        }
+    }
+    uses.into_values().collect()
+}
+
 /// The signers of a scope, for people.
 pub(super) fn signers(scope: &Scope) -> String {
     scope.signers.iter().map(String::as_str).collect::<Vec<_>>().join(", ")
 }
 
-/// Whether a key of the envelope is the one of the introduction.
-pub(super) fn is_introduced(root: &RootOfTrust, key: &PublicKey) -> bool {
-    root.introduction.key.is(key)
+/// Whether this signature says that it was made with the key of the introduction.
+pub(super) fn is_introduced(root: &RootOfTrust, attestation: &Attestation) -> bool {
+    attestation.key().is_some_and(|key| root.introduction.key.is(key))
 }

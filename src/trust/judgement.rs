@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::Verified;
+use super::policy::Policy;
 use super::rejection::{Rejection, short};
 use crate::error::{Code, Explain};
 
@@ -12,7 +13,8 @@ use crate::error::{Code, Explain};
 pub struct HighWater {
     /// The commit's id in hex.
     pub commit: String,
-    /// SHA-256 in hex of its signed payload; a commit with the same payload is the same commit.
+    /// SHA-256 in hex of its signed payload; a commit with the same payload is the same commit. Of all of it where only approvals
+    /// vouch for it: they name it as it is.
     pub payload: String,
 }
 
@@ -29,6 +31,27 @@ pub struct Judgement {
     pub pending: Option<Pending>,
     /// Every commit that was looked at, oldest first; the commits of a side branch before their merge.
     pub commits: Vec<CommitJudgement>,
+    /// The approvals by tag of these commits, and those that cannot be read.
+    pub approvals: Vec<ApprovalJudgement>,
+    /// The policy in force after this judgement.
+    pub policy: Policy,
+}
+
+/// One approval by tag with its verdict. Text in it is safe to print.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ApprovalJudgement {
+    /// The tag object's id in hex.
+    pub tag: String,
+    /// The name that the tag gives itself; it means nothing.
+    pub name: String,
+    /// The commit that it names, in hex.
+    pub commit: String,
+    /// The principal who approves.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub signer: Option<String>,
+    /// Why it does not count; its `commit` is the tag.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rejection: Option<Rejection>,
 }
 
 /// One commit with its verdict.
@@ -53,6 +76,9 @@ pub struct CommitJudgement {
     /// The merge that brought it in, when it lies on a side branch.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub merge: Option<String>,
+    /// Why it does not stand for itself, where only a seal lets it in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub under_seal: Option<Rejection>,
     /// Why it is refused.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rejection: Option<Rejection>,
@@ -84,6 +110,8 @@ pub enum Rule {
     Merge,
     /// It changes nothing and approves its tree.
     Approval,
+    /// It does not stand for itself; the approvals above it, or on it, vouch for what it brings.
+    Seal,
 }
 
 /// A scope that a commit touches.
@@ -115,6 +143,8 @@ pub struct Need {
     pub scope: String,
     /// Whether it is the change's own policy that asks, rather than the one in force.
     pub new_policy: bool,
+    /// Whether only approvals count that name the tree, since commits under it do not stand for themselves.
+    pub seal: bool,
     /// How many principals have to agree.
     pub threshold: usize,
     /// Who has.
@@ -128,6 +158,7 @@ impl std::fmt::Display for Pending {
         write!(f, "commit {} waits for approvals:", short(&self.commit))?;
         for need in &self.needs {
             let policy = if need.new_policy { " (as the change itself would have it)" } else { "" };
+            let policy = if need.seal { format!("{policy} needs a seal and") } else { policy.to_owned() };
             let have = if need.have.is_empty() { "nobody".into() } else { need.have.join(", ") };
             write!(
                 f,
@@ -157,7 +188,7 @@ impl Explain for Pending {
         missing.sort_unstable();
         missing.dedup();
         format!(
-            "let others approve it ({}), each with `git commit -S --allow-empty -m Approve --trailer 'Approves-tree: {}'` on top of it",
+            "let others approve it ({}), each with `abide approve`, or plainly with `git commit -S --allow-empty -m Approve --trailer 'Approves-tree: {}'` on top of it",
             missing.join(", "),
             self.tree
         )

@@ -1,15 +1,14 @@
 //! The side branches that a merge brings in: each commit on them has to pass by itself.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use gix::ObjectId;
 
 use super::commit::{parents_of_any, tree_of_any};
-use super::examine::{Judge, Signed, Stop};
-use super::judgement::{CommitJudgement, Rule, Verdict};
+use super::examine::{Judge, Signed, Standing, Stop, scopes_of};
+use super::judgement::{CommitJudgement, Rule};
 use super::policy::Policy;
 use super::rejection::Reason;
-use crate::error::escaped;
 
 /// The commits that lie below the first-parent line: they were accepted, or stand before the introduction.
 #[derive(Default)]
@@ -45,6 +44,15 @@ impl Known {
     }
 }
 
+/// What a merge brings in.
+#[derive(Default)]
+pub(super) struct Side {
+    /// The commits that do not lie below its first parent.
+    pub commits: HashSet<ObjectId>,
+    /// The scopes that a seal has to cover.
+    pub unsealed: BTreeSet<String>,
+}
+
 /// Judges the commits of a merge that do not lie below its first parent; says what they are.
 pub(super) fn side_commits(
     judge: &mut Judge<'_>,
@@ -52,23 +60,25 @@ pub(super) fn side_commits(
     merge: &Signed,
     policy: &Policy,
     report: &mut Vec<CommitJudgement>,
-) -> Result<Vec<ObjectId>, Stop> {
-    let mut seen: HashSet<ObjectId> = HashSet::new();
+) -> Result<Side, Stop> {
+    let mut side = Side::default();
     let mut open: Vec<ObjectId> = merge.commit.parents[1..].to_vec();
     while let Some(id) = open.pop() {
-        if known.below(judge, merge.commit.parents[0])?.contains(&id) || !seen.insert(id) {
+        if known.below(judge, merge.commit.parents[0])?.contains(&id) || !side.commits.insert(id) {
             continue;
         }
-        let parents = side_commit(judge, id, policy, merge, report).map_err(|stop| match stop {
-            Stop::Refused(mut rejection) => {
-                rejection.merge = Some(merge.id.to_string());
-                Stop::Refused(rejection)
-            }
-            failed => failed,
-        })?;
+        let (parents, unsealed) =
+            side_commit(judge, id, policy, merge, report).map_err(|stop| match stop {
+                Stop::Refused(mut rejection) => {
+                    rejection.merge = Some(merge.id.to_string());
+                    Stop::Refused(rejection)
+                }
+                failed => failed,
+            })?;
+        side.unsealed.extend(unsealed);
         open.extend(parents);
     }
-    Ok(seen.into_iter().collect())
+    Ok(side)
 }
 
 fn side_commit(
@@ -77,9 +87,9 @@ fn side_commit(
     policy: &Policy,
     merge: &Signed,
     report: &mut Vec<CommitJudgement>,
-) -> Result<Vec<ObjectId>, Stop> {
+) -> Result<(Vec<ObjectId>, BTreeSet<String>), Stop> {
     let mut signed = judge.read(id)?;
-    let signer = judge.prove_signer(&mut signed, policy)?;
+    let signer = judge.signer_or_seal(&mut signed, policy)?;
     let Some(parent) = signed.commit.parents.first().copied() else {
         return Err(signed.refuse(Reason::UnrelatedHistory));
     };
@@ -87,17 +97,17 @@ fn side_commit(
     let before = tree_of_any(&raw, parent.kind())
         .ok_or_else(|| signed.refuse(Reason::Malformed("its parent names no tree".into())))?;
     let changed = judge.changed(&signed, Some(before), signed.commit.tree)?;
-    let scopes = judge.authority(&signed, &signer, policy, &changed)?;
-    report.push(CommitJudgement {
-        commit: id.to_string(),
-        summary: escaped(&signed.commit.summary()),
-        verdict: Verdict::Accepted,
-        rule: Rule::Authority,
-        signer: Some(signer),
-        key: Some(signed.envelope.key.fingerprint()),
-        scopes,
-        merge: Some(merge.id.to_string()),
-        rejection: None,
-    });
-    Ok(signed.commit.parents)
+    let standing = judge.stand(&signed, signer, policy, &changed)?;
+    let mut judgement = signed.report(Rule::Authority, scopes_of(policy, &changed), None);
+    judgement.merge = Some(merge.id.to_string());
+    let unsealed = match standing {
+        Standing::Itself(_) => BTreeSet::new(),
+        Standing::UnderSeal { scopes, because } => {
+            judgement.rule = Rule::Seal;
+            judgement.under_seal = Some(*because);
+            scopes
+        }
+    };
+    report.push(judgement);
+    Ok((signed.commit.parents, unsealed))
 }

@@ -10,11 +10,15 @@
 //! **Invariant:** a [`Verified`] exists only for a commit that descends from the introduction and from the high-water mark,
 //! and every commit on the way to it was signed by a principal whom the policy in force allowed to change every path it changes.
 
+mod approvals;
+mod attestation;
 pub mod commit;
 mod error;
 mod examine;
 mod file;
+mod freshness;
 pub mod glob;
+pub mod heartbeat;
 mod judgement;
 pub mod key;
 mod line;
@@ -24,14 +28,20 @@ pub mod policy;
 mod rejection;
 mod root;
 pub mod sshsig;
+pub mod statement;
+pub mod tag;
+mod vouch;
 mod walk;
 mod wire;
 
 pub use error::TrustError;
 pub use file::FileError;
-pub use judgement::{CommitJudgement, HighWater, Judgement, Need, Pending, Rule, ScopeUse, Verdict};
+pub use freshness::{Assessment, Freshness, HeartbeatMark, HeartbeatProblem, Memory, assess};
+pub use judgement::{
+    ApprovalJudgement, CommitJudgement, HighWater, Judgement, Need, Pending, Rule, ScopeUse, Verdict,
+};
 pub use rejection::{Reason, Rejection};
-pub use root::{Introduction, IntroductionKey, RootOfTrust};
+pub use root::{FreshnessMode, FreshnessRule, Introduction, IntroductionKey, RootOfTrust};
 pub use walk::judge;
 
 use serde::{Deserialize, Serialize};

@@ -34,6 +34,16 @@ pub struct Policy {
     /// In order: the first one that matches a path decides.
     pub scopes: Vec<Scope>,
     keys: HashMap<Vec<u8>, Holder>,
+    heartbeat: Vec<HeartbeatKey>,
+}
+
+/// A key that may sign heartbeats, and nothing else.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HeartbeatKey {
+    /// The key.
+    pub key: PublicKey,
+    /// The last second at which it counts, since the epoch.
+    pub not_after: Option<i64>,
 }
 
 /// Whose a key is.
@@ -67,7 +77,7 @@ pub enum Merge {
     /// Not at all: each commit is signed.
     #[default]
     Signed,
-    /// Under a seal: an approval vouches for the commits below it. This version does not know seals and is stricter: as `Signed`.
+    /// Under a seal: the approvals that the scope asks for vouch for the commits below them, whoever made those.
     Seal,
 }
 
@@ -115,6 +125,16 @@ impl Policy {
         self.keys.get(key.blob())
     }
 
+    /// The keys that may sign heartbeats.
+    pub fn heartbeat_keys(&self) -> &[HeartbeatKey] {
+        &self.heartbeat
+    }
+
+    /// Whether any scope takes commits under a seal.
+    pub fn knows_seals(&self) -> bool {
+        self.scopes.iter().any(|scope| scope.merge == Merge::Seal)
+    }
+
     /// The scope that decides over a path.
     pub fn scope_of(&self, path: &str) -> Option<&Scope> {
         self.scopes.iter().find(|scope| scope.paths.iter().any(|pattern| pattern.matches(path)))
@@ -130,6 +150,13 @@ struct RawPolicy {
     minimum_agent: Option<String>,
     principal: BTreeMap<String, RawPrincipal>,
     scope: Vec<RawScope>,
+    heartbeat: Option<RawHeartbeat>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+struct RawHeartbeat {
+    keys: Vec<RawKey>,
 }
 
 #[derive(Deserialize)]
@@ -200,8 +227,12 @@ fn read(text: &str) -> Result<Policy, DeclareError> {
     };
     let keys = read_keys(&root, &raw.principal)?;
     let scopes = read_scopes(&root, &raw)?;
-    let policy =
-        Policy { version: raw.version, fleet: raw.fleet, reference: raw.r#ref, minimum_agent, scopes, keys };
+    let heartbeat = match &raw.heartbeat {
+        Some(heartbeat) => read_heartbeat(&root, heartbeat, &keys)?,
+        None => Vec::new(),
+    };
+    let (version, fleet, reference) = (raw.version, raw.fleet, raw.r#ref);
+    let policy = Policy { version, fleet, reference, minimum_agent, scopes, keys, heartbeat };
     if policy.scope_of(POLICY_FILE).is_none() {
         let help =
             "add a scope with `paths = [\"trust.toml\"]`; without it nobody could ever change the policy";
@@ -229,17 +260,8 @@ fn read_keys(
         }
         for (position, raw) in principal.keys.iter().enumerate() {
             let position = position.to_string();
-            let key = PublicKey::parse(&raw.key).map_err(|error| {
-                let help = "make one with `ssh-keygen -t ed25519` or `ssh-keygen -t ed25519-sk`";
-                wrong(&["keys", &position, "key"], error.to_string(), help)
-            })?;
-            let not_after = match &raw.not_after {
-                None => None,
-                Some(text) => Some(last_second(text).ok_or_else(|| {
-                    let help = "write a date such as `2027-01-01`, or a time with its offset";
-                    wrong(&["keys", &position, "not-after"], "this is not a date".into(), help)
-                })?),
-            };
+            let (key, not_after) =
+                read_key(raw, &|at, message, help| wrong(&["keys", &position, at], message, help))?;
             let holder = Holder { principal: name.clone(), not_after };
             if let Some(other) = keys.insert(key.blob().to_owned(), holder) {
                 let message = format!("this key stands twice: for {} and for {name}", other.principal);
@@ -252,6 +274,52 @@ fn read_keys(
         0..=MOST => Ok(keys),
         _ => Err(place(root, &["principal"]).error(format!("more than {MOST} keys"), "remove unused keys")),
     }
+}
+
+fn read_key(raw: &RawKey, wrong: &Wrong<'_>) -> Result<(PublicKey, Option<i64>), DeclareError> {
+    let key = PublicKey::parse(&raw.key).map_err(|error| {
+        let help = "make one with `ssh-keygen -t ed25519` or `ssh-keygen -t ed25519-sk`";
+        wrong("key", error.to_string(), help)
+    })?;
+    let not_after = match &raw.not_after {
+        None => None,
+        Some(text) => Some(last_second(text).ok_or_else(|| {
+            let help = "write a date such as `2027-01-01`, or a time with its offset";
+            wrong("not-after", "this is not a date".into(), help)
+        })?),
+    };
+    Ok((key, not_after))
+}
+
+/// A heartbeat's key lies where a schedule can use it, so it must be good for nothing else.
+fn read_heartbeat(
+    root: &Node,
+    raw: &RawHeartbeat,
+    principals: &HashMap<Vec<u8>, Holder>,
+) -> Result<Vec<HeartbeatKey>, DeclareError> {
+    let mut keys: Vec<HeartbeatKey> = Vec::new();
+    if raw.keys.is_empty() || raw.keys.len() > MOST {
+        let help = "add the public key of whoever makes the heartbeats, or remove the table";
+        let message = format!("heartbeats have between 1 and {MOST} keys");
+        return Err(place(root, &["heartbeat", "keys"]).error(message, help));
+    }
+    for (position, raw) in raw.keys.iter().enumerate() {
+        let position = position.to_string();
+        let wrong = |at: &str, message: String, help: &str| {
+            place(root, &["heartbeat", "keys", &position, at]).error(message, help)
+        };
+        let (key, not_after) = read_key(raw, &wrong)?;
+        if let Some(holder) = principals.get(key.blob()) {
+            let message = format!("this key is also a key of {}", holder.principal);
+            let help = "make a key of its own for heartbeats: it may sign nothing else";
+            return Err(wrong("key", message, help));
+        }
+        if keys.iter().any(|earlier| earlier.key == key) {
+            return Err(wrong("key", "this key stands twice".into(), "name each key once"));
+        }
+        keys.push(HeartbeatKey { key, not_after });
+    }
+    Ok(keys)
 }
 
 fn read_scopes(root: &Node, raw: &RawPolicy) -> Result<Vec<Scope>, DeclareError> {
@@ -402,6 +470,26 @@ signers = ["bob"]
         }
         let root = policy.scope_of("trust.toml").unwrap();
         assert_eq!((root.threshold, root.merge), (2, Merge::Signed));
+    }
+
+    #[test]
+    fn heartbeats_have_keys_of_their_own() {
+        let with = |keys: &str| format!("{}\n[heartbeat]\nkeys = [{keys}]\n", example());
+        let good = with(&format!("{{ key = \"{}\", not-after = 2027-01-01 }}", key(3)));
+        let policy = Policy::parse(good.as_bytes(), "trust.toml").unwrap();
+        assert_eq!(policy.heartbeat_keys().len(), 1);
+        assert_eq!(policy.heartbeat_keys()[0].not_after, Some(1_798_847_999));
+        assert!(policy.holder(&PublicKey::parse(&key(3)).unwrap()).is_none());
+        let own = format!("{{ key = \"{}\" }}", key(3));
+        for (keys, message) in [
+            (format!("{{ key = \"{}\" }}", key(2)), "also a key of bob"),
+            (format!("{own}, {own}"), "stands twice"),
+            (String::new(), "between 1 and"),
+            ("{ key = \"ssh-rsa AAAA\" }".to_owned(), "ssh-rsa"),
+        ] {
+            let error = Policy::parse(with(&keys).as_bytes(), "trust.toml").unwrap_err();
+            assert!(error.message.contains(message) && error.line == 24, "{keys}: {error}");
+        }
     }
 
     #[test]

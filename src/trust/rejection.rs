@@ -2,6 +2,7 @@
 
 use serde::{Serialize, Serializer};
 
+use super::commit::SignatureKind;
 use super::file::FileError;
 use super::sshsig::SignatureError;
 use crate::error::{Code, Explain, Problem};
@@ -43,8 +44,13 @@ pub enum Reason {
     #[error("no principal of the policy in force holds its key")]
     UnknownKey,
     /// E016: its key has expired, by this host's time.
-    #[error("its key expired at {0} (by this host's time, not the commit's)")]
-    ExpiredKey(String),
+    #[error("its key, of {principal}, expired at {at} (by this host's time, not the commit's)")]
+    ExpiredKey {
+        /// Whose key it is.
+        principal: String,
+        /// When it expired.
+        at: String,
+    },
     /// E017: the signature does not belong to it.
     #[error("its signature is not valid for its content")]
     BadSignature,
@@ -162,6 +168,11 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// A signature of a kind that is not accepted.
+    pub(super) fn foreign(kind: SignatureKind) -> Reason {
+        Reason::Unsupported(format!("its signature is {}, not SSH", kind.name()))
+    }
+
     /// The stable code.
     pub fn code(&self) -> Code {
         Code(match self {
@@ -171,7 +182,7 @@ impl Reason {
             Reason::Namespace(_) => "E013",
             Reason::Unsupported(_) => "E014",
             Reason::UnknownKey => "E015",
-            Reason::ExpiredKey(_) => "E016",
+            Reason::ExpiredKey { .. } => "E016",
             Reason::BadSignature => "E017",
             Reason::Untouched => "E018",
             Reason::OutsideScope { .. } => "E020",
@@ -212,7 +223,7 @@ impl Reason {
             Reason::UnknownKey => {
                 "if the key is a colleague's, let a root signer add it to trust.toml first; otherwise find out who could push, and take the commit off the branch".into()
             }
-            Reason::ExpiredKey(_) => {
+            Reason::ExpiredKey { .. } => {
                 format!("let a root signer renew the key in trust.toml, then {REPLACE} with a key that is valid; if old history is meant, enrol the host with a newer introduction")
             }
             Reason::Untouched => format!("make the key again without `-O no-touch-required`, then {REPLACE}"),

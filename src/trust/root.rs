@@ -1,11 +1,12 @@
 //! `/etc/abide/trust.toml`: what this host believes before it has seen anything. No branch can change it.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::path::Path;
 
 use super::TrustError;
 use super::file::{self, FileError};
 use super::key::PublicKey;
+use crate::config::Span;
 use crate::error::escaped;
 use crate::manifest::node::Node;
 use crate::resource::DeclareError;
@@ -21,8 +22,30 @@ pub struct RootOfTrust {
     pub reference: String,
     /// The commit that trust starts from.
     pub introduction: Introduction,
+    /// How old the news of the branch may be.
+    pub freshness: FreshnessRule,
     /// Keys for exceptions made on the spot, by local root only.
     pub break_glass: Vec<PublicKey>,
+}
+
+/// How old the news of the branch may be, and what follows when it is older.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct FreshnessRule {
+    /// What follows.
+    pub mode: FreshnessMode,
+    /// The greatest age of a heartbeat; without it, only a heartbeat's own expiry counts.
+    pub max_age: Option<Span>,
+}
+
+/// What a host makes of heartbeats.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum FreshnessMode {
+    /// Heartbeats are shown, and reported when they stop coming.
+    #[default]
+    Warn,
+    /// Only what a heartbeat names is applied.
+    Require,
 }
 
 /// The commit that trust starts from, and the key that signed it.
@@ -96,6 +119,7 @@ struct RawRoot {
     r#ref: String,
     introduction: RawIntroduction,
     max_age: Option<String>,
+    freshness: Option<FreshnessMode>,
     #[serde(default)]
     break_glass: Vec<String>,
 }
@@ -134,6 +158,14 @@ impl RootOfTrust {
              fleet = \"{}\"\nref = \"{}\"\nintroduction = {{ commit = \"{}\", key = \"{}\" }}\n",
             self.fleet, self.reference, self.introduction.commit, self.introduction.key
         );
+        if let Some(age) = self.freshness.max_age {
+            text.push_str(&format!("max-age = \"{age}\"\n"));
+        }
+        match (self.freshness.mode, self.freshness.max_age) {
+            (FreshnessMode::Require, None) => text.push_str("freshness = \"require\"\n"),
+            (FreshnessMode::Warn, Some(_)) => text.push_str("freshness = \"warn\"\n"),
+            (FreshnessMode::Require, Some(_)) | (FreshnessMode::Warn, None) => {}
+        }
         if !self.break_glass.is_empty() {
             let keys: Vec<String> = self.break_glass.iter().map(|key| format!("\"{key}\"")).collect();
             text.push_str(&format!("break-glass = [{}]\n", keys.join(", ")));
@@ -162,11 +194,16 @@ fn read(text: &str) -> Result<RootOfTrust, DeclareError> {
     }
     let key = IntroductionKey::parse(&raw.introduction.key)
         .map_err(|message| at(&["introduction", "key"]).error(message, again))?;
-    if raw.max_age.is_some() {
-        // Reading past it would be a promise that nobody keeps.
-        let help = "remove `max-age`, or install a version of abide that checks heartbeats";
-        return Err(at(&["max-age"]).error("this version of abide does not check freshness", help));
-    }
+    let max_age = match &raw.max_age {
+        None => None,
+        Some(text) => Some(Span::parse(text).ok().filter(|age| age.seconds > 0).ok_or_else(|| {
+            let help = "write it like `24h` or `3d`; a few times the interval at which heartbeats are made";
+            at(&["max-age"]).error(format!("`{}` is not an age", escaped(text)), help)
+        })?),
+    };
+    // Whoever says how old the news may be wants it to count.
+    let usual = if max_age.is_some() { FreshnessMode::Require } else { FreshnessMode::Warn };
+    let freshness = FreshnessRule { mode: raw.freshness.unwrap_or(usual), max_age };
     let break_glass = raw.break_glass.iter().map(|key| {
         PublicKey::parse(key)
             .map_err(|error| at(&["break-glass"]).error(error.to_string(), "give Ed25519 public keys"))
@@ -175,6 +212,7 @@ fn read(text: &str) -> Result<RootOfTrust, DeclareError> {
         fleet: raw.fleet,
         reference: raw.r#ref,
         introduction: Introduction { commit, key },
+        freshness,
         break_glass: break_glass.collect::<Result<_, _>>()?,
     })
 }
@@ -194,6 +232,21 @@ mod tests {
     }
 
     #[test]
+    fn an_age_makes_freshness_a_must_unless_it_says_otherwise() {
+        let (require, warn) = (FreshnessMode::Require, FreshnessMode::Warn);
+        for (lines, mode, age) in [
+            ("", warn, None),
+            ("max-age = \"24h\"\n", require, Some(86_400)),
+            ("max-age = \"24h\"\nfreshness = \"warn\"\n", warn, Some(86_400)),
+            ("freshness = \"require\"\n", require, None),
+        ] {
+            let root = RootOfTrust::parse(format!("{FILE}{lines}").as_bytes(), "x").unwrap();
+            assert_eq!((root.freshness.mode, root.freshness.max_age.map(|age| age.seconds)), (mode, age));
+            assert_eq!(RootOfTrust::parse(root.to_toml().as_bytes(), "x").unwrap(), root, "{lines}");
+        }
+    }
+
+    #[test]
     fn what_is_wrong_is_named_with_its_line() {
         for (from, to, line, message) in [
             ("fleet", "feelt", 1, "unknown key `feelt`"),
@@ -202,7 +255,9 @@ mod tests {
             ("4b825", "", 3, "not the full name of a commit"),
             ("SHA256:47", "SHA256:4", 3, "43 characters"),
             ("SHA256:47", "MD5:47", 3, "MD5"),
-            ("fleet", "max-age = \"24h\"\nfleet", 1, "does not check freshness"),
+            ("fleet", "max-age = \"soon\"\nfleet", 1, "`soon` is not an age"),
+            ("fleet", "max-age = \"0s\"\nfleet", 1, "`0s` is not an age"),
+            ("fleet", "freshness = \"maybe\"\nfleet", 1, "unknown value"),
             ("fleet", "break-glass = [\"ssh-rsa A\"]\nfleet", 1, "ssh-rsa"),
             ("fleet = ", "fleet ", 1, ""),
         ] {

@@ -1,20 +1,21 @@
 //! The walk: from what is believed to the tip, each commit judged by the policy of the last tree in effect.
 
-use std::collections::BTreeMap;
-
 use gix::ObjectId;
 
+use super::approvals::Approvals;
+use super::attestation::{Attestation, Signer};
 use super::commit::summary_of_any;
 use super::error::TrustError;
-use super::examine::{Judge, MOST_COMMITS, MOST_ENTRIES, Signed, Stop, is_introduced};
-use super::judgement::{CommitJudgement, HighWater, Judgement, Need, Pending, Rule, Verdict};
+use super::examine::{Judge, MOST_COMMITS, MOST_ENTRIES, Signed, Standing, Stop, is_introduced, scopes_of};
+use super::judgement::{ApprovalJudgement, CommitJudgement, HighWater, Judgement, Pending, Rule, Verdict};
 use super::key::PublicKey;
 use super::line::{self, Base, Line};
 use super::merge::{Known, side_commits};
 use super::paths::Changed;
-use super::policy::{POLICY_FILE, Policy, Scope};
+use super::policy::{POLICY_FILE, Policy, Version};
 use super::rejection::{Reason, Rejection};
 use super::root::RootOfTrust;
+use super::vouch::Vouchers;
 use super::{Revision, Verified};
 use crate::error::escaped;
 use crate::source::{Candidate, Objects};
@@ -71,7 +72,10 @@ pub fn judge(
     };
     let rejection = match refusal {
         Some(refusal) => Some(refusal),
-        None => walk.up(&line.above)?,
+        None => {
+            let approvals = Approvals::read(objects, &candidate.approvals, &mut walk.tags)?;
+            walk.up(&line.above, &approvals)?
+        }
     };
     Ok(walk.finish(rejection))
 }
@@ -130,10 +134,11 @@ struct Walk<'a> {
     /// The newest commit of the line that passed, in effect or not.
     latest: (ObjectId, ObjectId),
     /// Who vouches for the tree of `latest`.
-    approvers: BTreeMap<String, PublicKey>,
+    vouchers: Vouchers,
     pending: Option<Pending>,
     known: Known,
     commits: Vec<CommitJudgement>,
+    tags: Vec<ApprovalJudgement>,
 }
 
 impl<'a> Walk<'a> {
@@ -144,9 +149,7 @@ impl<'a> Walk<'a> {
         };
         let signed = judge.read(id).map_err(refused)?;
         let policy = introduce(&mut judge, &signed).map_err(refused)?;
-        let signer = policy
-            .holder(&signed.envelope.key)
-            .map_or_else(|| "introduction".to_owned(), |holder| holder.principal.clone());
+        let signer = holder(&policy, &signed).unwrap_or_else(|| "introduction".to_owned());
         Ok(Walk::new(judge, signed, policy, signer, Rule::Introduction))
     }
 
@@ -160,14 +163,17 @@ impl<'a> Walk<'a> {
             }
             Stop::Refused(rejection) => lost(rejection.reason.to_string()),
         };
-        let signed = judge.read(id).map_err(refused)?;
-        if signed.commit.payload_hash() != mark.payload {
+        let mut signed = judge.read(id).map_err(refused)?;
+        let attested = signed.attestation.key().is_some();
+        signed.under_seal = !attested || signed.commit.payload_hash() != mark.payload;
+        if signed.under_seal && signed.commit.whole_hash(id.kind()) != mark.payload {
             return Err(lost("its content is not what was accepted".into()));
         }
         let policy = judge.policy_of(&signed).map_err(refused)?;
-        let signer = match policy.holder(&signed.envelope.key) {
-            Some(holder) => holder.principal.clone(),
-            None if is_introduced(judge.root, &signed.envelope.key) => "introduction".to_owned(),
+        let signer = match holder(&policy, &signed) {
+            _ if signed.under_seal => "sealed".to_owned(),
+            Some(holder) => holder,
+            None if is_introduced(judge.root, &signed.attestation) => "introduction".to_owned(),
             // Whoever takes himself off the policy is no principal of the new one.
             None => "former principal".to_owned(),
         };
@@ -175,21 +181,22 @@ impl<'a> Walk<'a> {
     }
 
     fn new(judge: Judge<'a>, signed: Signed, policy: Policy, signer: String, rule: Rule) -> Walk<'a> {
-        let commits = vec![report(&signed, rule, Vec::new(), Some(&signer))];
+        let commits = vec![signed.report(rule, Vec::new(), Some(&signer))];
         let latest = (signed.id, signed.commit.tree);
-        let revision = revision(judge.root, &signed, &signer);
+        let key = signed.attestation.key().map(PublicKey::fingerprint).unwrap_or_default();
+        let revision = revision(judge.root, &signed, signer, key);
         let effective = Effective { id: signed.id, tree: signed.commit.tree, policy, revision };
-        let (approvers, pending, known) = (BTreeMap::new(), None, Known::default());
-        Walk { judge, effective, latest, approvers, pending, known, commits }
+        let (vouchers, pending, known) = (Vouchers::default(), None, Known::default());
+        Walk { judge, effective, latest, vouchers, pending, known, commits, tags: Vec::new() }
     }
 
     /// Walks up the line; gives back why it stopped, when it did not reach the end.
-    fn up(&mut self, line: &[ObjectId]) -> Result<Option<Rejection>, TrustError> {
+    fn up(&mut self, line: &[ObjectId], approvals: &Approvals) -> Result<Option<Rejection>, TrustError> {
         if let Err(stop) = self.check_agent() {
             return stop.into_rejection().map(Some);
         }
         for id in line {
-            if let Err(stop) = self.step(*id) {
+            if let Err(stop) = self.step(*id, approvals) {
                 let rejection = stop.into_rejection()?;
                 let raw = self.judge.objects.commit(*id).unwrap_or_default();
                 self.commits.push(refused(id, summary_of_any(&raw), &rejection));
@@ -200,39 +207,32 @@ impl<'a> Walk<'a> {
     }
 
     /// Judges the next commit of the line.
-    fn step(&mut self, id: ObjectId) -> Result<(), Stop> {
+    fn step(&mut self, id: ObjectId, approvals: &Approvals) -> Result<(), Stop> {
         let before = self.commits.len();
         let mut signed = self.judge.read(id)?;
-        let signer = self.judge.prove_signer(&mut signed, &self.effective.policy)?;
+        let signer = self.judge.signer_or_seal(&mut signed, &self.effective.policy)?;
         if signed.commit.parents.first() != Some(&self.latest.0) {
             return Err(signed.refuse(Reason::Fork { mark: self.latest.0.to_string() }));
         }
         let changed = self.judge.changed(&signed, Some(self.latest.1), signed.commit.tree)?;
-        let scopes = self.judge.authority(&signed, &signer, &self.effective.policy, &changed)?;
+        let standing = self.judge.stand(&signed, signer, &self.effective.policy, &changed)?;
         let is_merge = signed.commit.parents.len() > 1;
         if is_merge {
             let policy = &self.effective.policy;
             let side = side_commits(&mut self.judge, &mut self.known, &signed, policy, &mut self.commits)?;
-            self.known.add(side);
+            self.known.add(side.commits);
+            self.vouchers.ask_for_seal(side.unsealed);
         }
         self.known.add([id]);
-        let tree = signed.commit.tree;
-        let named = tree.to_string();
-        let approves = signed.commit.trailers(APPROVES).any(|approved| approved == named);
-        let rule = match (is_merge, tree == self.latest.1 && approves) {
-            (true, _) => Rule::Merge,
-            (false, true) => Rule::Approval,
-            (false, false) => Rule::Authority,
-        };
-        if tree != self.latest.1 {
-            self.approvers.clear();
+        let scopes = scopes_of(&self.effective.policy, &changed);
+        let mut judgement = signed.report(Rule::Authority, scopes, None);
+        judgement.rule = self.vouch(&mut signed, standing, is_merge, &mut judgement.under_seal);
+        for signer in approvals.of(id, &self.effective.policy, self.judge.now, &mut self.tags) {
+            self.vouchers.approve(&signer);
         }
-        if tree != self.latest.1 || approves {
-            self.approvers.insert(signer.clone(), signed.envelope.key.clone());
-        }
-        self.settle(&signed, &signer, changed)?;
-        self.latest = (id, tree);
-        self.commits.push(report(&signed, rule, scopes, Some(&signer)));
+        self.settle(&signed, changed)?;
+        self.latest = (id, signed.commit.tree);
+        self.commits.push(judgement);
         match self.pending {
             Some(_) => self.commits[before..].iter_mut().for_each(|commit| commit.verdict = Verdict::Pending),
             // What waited below has come into effect with this commit.
@@ -241,13 +241,48 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
+    /// Notes who vouches for the tree of this commit, and says by which rule the commit came in.
+    fn vouch(
+        &mut self,
+        signed: &mut Signed,
+        standing: Standing,
+        is_merge: bool,
+        under_seal: &mut Option<Rejection>,
+    ) -> Rule {
+        let changes = signed.commit.tree != self.latest.1;
+        match standing {
+            Standing::Itself(signer) => {
+                let tree = signed.commit.tree.to_string();
+                let approves = signed.commit.trailers(APPROVES).any(|approved| approved == tree);
+                if changes {
+                    self.vouchers.change(Some(&signer));
+                }
+                if approves {
+                    self.vouchers.approve(&signer);
+                }
+                match (is_merge, !changes && approves) {
+                    (true, _) => Rule::Merge,
+                    (false, true) => Rule::Approval,
+                    (false, false) => Rule::Authority,
+                }
+            }
+            Standing::UnderSeal { scopes, because } => {
+                signed.under_seal = true;
+                self.vouchers.change(None);
+                self.vouchers.ask_for_seal(scopes);
+                *under_seal = Some(*because);
+                Rule::Seal
+            }
+        }
+    }
+
     /// Decides whether everything from the last commit in effect up to this one now comes into effect.
-    fn settle(&mut self, signed: &Signed, signer: &str, changed: Vec<Changed>) -> Result<(), Stop> {
+    fn settle(&mut self, signed: &Signed, changed: Vec<Changed>) -> Result<(), Stop> {
         let whole = match self.pending {
             None => changed,
             Some(_) => self.judge.changed(signed, Some(self.effective.tree), signed.commit.tree)?,
         };
-        let mut needs = needs(&self.effective.policy, &whole, |scope| self.agreeing(scope, None));
+        let mut needs = self.vouchers.needs(&self.effective.policy, &whole);
         let mut policy = None;
         if whole.iter().any(|change| change.path == POLICY_FILE) {
             let new = self.judge.policy_of(signed)?;
@@ -256,7 +291,7 @@ impl<'a> Walk<'a> {
                 return Err(signed.refuse(Reason::PolicyVersion { old, new: version }));
             }
             self.judge.new_enough(signed, &new)?;
-            needs.extend(self.needs_of_new(&new));
+            needs.extend(self.vouchers.needs_of_new(&new));
             policy = Some(new);
         }
         if !needs.is_empty() {
@@ -267,31 +302,22 @@ impl<'a> Walk<'a> {
         self.pending = None;
         self.effective.id = signed.id;
         self.effective.tree = signed.commit.tree;
-        self.effective.revision = revision(self.judge.root, signed, signer);
+        self.effective.revision = self.revision_of(signed);
+        self.vouchers = Vouchers::default();
         if let Some(policy) = policy {
             self.effective.policy = policy;
         }
         Ok(())
     }
 
-    /// A policy change has to meet the threshold of the policy that it makes, too.
-    fn needs_of_new(&self, new: &Policy) -> Option<Need> {
-        // A policy without such a scope does not parse.
-        let scope = new.scope_of(POLICY_FILE)?;
-        let have = self.agreeing(scope, Some(new));
-        (have.len() < scope.threshold).then(|| need(scope, have, true))
-    }
-
-    /// The principals of a scope who vouch for the latest tree, as the policy in force or another one knows their keys.
-    fn agreeing(&self, scope: &Scope, policy: Option<&Policy>) -> Vec<String> {
-        let names = self.approvers.iter().filter_map(|(name, key)| match policy {
-            None => Some(name.clone()),
-            Some(policy) => policy.holder(key).map(|holder| holder.principal.clone()),
-        });
-        let mut names: Vec<String> = names.filter(|name| scope.signers.contains(name)).collect();
-        names.sort_unstable();
-        names.dedup();
-        names
+    /// The commit as people name it: with its signer, or with those whose approvals let it in.
+    fn revision_of(&self, signed: &Signed) -> Revision {
+        let sealers = self.vouchers.sealers().filter(|_| signed.under_seal);
+        let (signer, key) = match sealers {
+            Some((names, key)) => (names, Some(key)),
+            None => (signed.signer.clone().unwrap_or_default(), signed.attestation.key()),
+        };
+        revision(self.judge.root, signed, signer, key.map(PublicKey::fingerprint).unwrap_or_default())
     }
 
     fn check_agent(&mut self) -> Result<(), Stop> {
@@ -318,11 +344,11 @@ impl<'a> Walk<'a> {
                 }
                 None => return Err(signed.refuse(Reason::UnrelatedHistory)),
             };
-            let signer = self.judge.prove_signer(&mut signed, &policy)?;
+            let Signer { principal, .. } = self.judge.prove_signer(&mut signed, &policy)?;
             let parent = signed.commit.parents[0];
             let parent = self.judge.read(parent)?;
             let changed = self.judge.changed(&signed, Some(parent.commit.tree), signed.commit.tree)?;
-            self.judge.authority(&signed, &signer, &policy, &changed)?;
+            self.judge.authority(&signed, &principal, &policy, &changed)?;
         }
         // The mark stays what it is; only the line goes on from the twin.
         self.latest.0 = twin;
@@ -332,21 +358,28 @@ impl<'a> Walk<'a> {
     fn finish(self, rejection: Option<Rejection>) -> Judgement {
         let revision = self.effective.revision;
         let high_water = HighWater { commit: revision.commit.clone(), payload: revision.payload.clone() };
-        let own = crate::trust::policy::Version::own();
-        let old = self.effective.policy.minimum_agent.is_some_and(|needed| needed > own);
+        let policy = self.effective.policy;
+        let old = policy.minimum_agent.is_some_and(|needed| needed > Version::own());
         Judgement {
             verified: (!old).then_some(Verified { revision }),
             high_water,
             rejection,
             pending: self.pending,
             commits: self.commits,
+            approvals: self.tags,
+            policy,
         }
     }
 }
 
 /// Proves the introduction: the named key signed it, its tree is acceptable, and its policy is for this host.
 fn introduce(judge: &mut Judge<'_>, signed: &Signed) -> Result<Policy, Stop> {
-    if !is_introduced(judge.root, &signed.envelope.key) {
+    match signed.attestation {
+        Attestation::Ssh(_) => {}
+        Attestation::Unsigned => return Err(signed.refuse(Reason::Unsigned)),
+        Attestation::Foreign(kind) => return Err(signed.refuse(Reason::foreign(kind))),
+    }
+    if !is_introduced(judge.root, &signed.attestation) {
         let expected = judge.root.introduction.key.fingerprint();
         return Err(signed.refuse(Reason::IntroductionKey { expected }));
     }
@@ -365,53 +398,27 @@ fn introduce(judge: &mut Judge<'_>, signed: &Signed) -> Result<Policy, Stop> {
     Ok(policy)
 }
 
-/// What the scopes touched by a change still ask for. A threshold of one is met by each commit's own signer.
-fn needs(policy: &Policy, changed: &[Changed], agreeing: impl Fn(&Scope) -> Vec<String>) -> Vec<Need> {
-    let mut touched: BTreeMap<&str, &Scope> = BTreeMap::new();
-    for scope in changed.iter().filter_map(|change| policy.scope_of(&change.path)) {
-        touched.insert(&scope.name, scope);
-    }
-    let open = touched.into_values().filter(|scope| scope.threshold > 1).filter_map(|scope| {
-        let have = agreeing(scope);
-        (have.len() < scope.threshold).then(|| need(scope, have, false))
-    });
-    open.collect()
+/// Whose key a commit says it was signed with, under a policy.
+fn holder(policy: &Policy, signed: &Signed) -> Option<String> {
+    let holder = policy.holder(signed.attestation.key()?)?;
+    Some(holder.principal.clone())
 }
 
-fn need(scope: &Scope, have: Vec<String>, new_policy: bool) -> Need {
-    let signers = scope.signers.iter().cloned().collect();
-    Need { scope: scope.name.clone(), new_policy, threshold: scope.threshold, have, signers }
-}
-
-fn revision(root: &RootOfTrust, signed: &Signed, signer: &str) -> Revision {
+fn revision(root: &RootOfTrust, signed: &Signed, signer: String, key: String) -> Revision {
+    let payload = match signed.under_seal {
+        // Approvals name the commit as it is, and no other form of it.
+        true => signed.commit.whole_hash(signed.id.kind()),
+        false => signed.commit.payload_hash(),
+    };
     Revision {
         reference: root.reference.clone(),
         commit: signed.id.to_string(),
         tree: signed.commit.tree.to_string(),
-        payload: signed.commit.payload_hash(),
-        signer: signer.to_owned(),
-        key: signed.envelope.key.fingerprint(),
+        payload,
+        signer,
+        key,
         time: signed.commit.committer.time,
         summary: signed.commit.summary(),
-    }
-}
-
-fn report(
-    signed: &Signed,
-    rule: Rule,
-    scopes: Vec<super::judgement::ScopeUse>,
-    signer: Option<&str>,
-) -> CommitJudgement {
-    CommitJudgement {
-        commit: signed.id.to_string(),
-        summary: escaped(&signed.commit.summary()),
-        verdict: Verdict::Accepted,
-        rule,
-        signer: signer.map(str::to_owned),
-        key: Some(signed.envelope.key.fingerprint()),
-        scopes,
-        merge: None,
-        rejection: None,
     }
 }
 
@@ -425,6 +432,7 @@ fn refused(id: &ObjectId, summary: String, rejection: &Rejection) -> CommitJudge
         key: rejection.key.clone(),
         scopes: Vec::new(),
         merge: None,
+        under_seal: None,
         rejection: Some(rejection.clone()),
     }
 }

@@ -126,10 +126,11 @@ fn git_and_openssh_agree() {
         let commit = Commit::parse(&raw, id.kind()).unwrap();
         assert_eq!(commit.to_bytes(id.kind()), raw);
         assert_eq!(commit.payload, lab.payload(id));
-        let envelope = Envelope::parse(&commit.signature, GIT).unwrap();
+        let armoured = commit.signature.unwrap().armoured;
+        let envelope = Envelope::parse(&armoured, GIT).unwrap();
         envelope.verify(&commit.payload).unwrap();
         // The other way round: what this code writes, OpenSSH reads.
-        assert_eq!(envelope.armoured().into_bytes(), commit.signature);
+        assert_eq!(envelope.armoured().into_bytes(), armoured);
     }
     // Names and character sets as Git takes them.
     lab.git(&["config", "i18n.commitEncoding", "ISO-8859-1"]);

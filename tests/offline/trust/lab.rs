@@ -9,7 +9,9 @@ use std::process::{Command, Stdio};
 use abide::error::Explain;
 use abide::source::store::Repository;
 use abide::source::{Candidate, Objects};
-use abide::trust::{HighWater, Introduction, IntroductionKey, Judgement, RootOfTrust, TrustError, judge};
+use abide::trust::{
+    FreshnessRule, HighWater, Introduction, IntroductionKey, Judgement, RootOfTrust, TrustError, judge,
+};
 use gix::ObjectId;
 
 /// The time of all judgements: 2026-06-01.
@@ -39,6 +41,10 @@ pub struct Policy {
     pub extra: String,
     pub principals: BTreeMap<String, Vec<String>>,
     pub scopes: Vec<(String, Vec<String>, Vec<String>, usize)>,
+    /// The scopes that take commits under a seal.
+    pub sealed: Vec<String>,
+    /// Who may sign heartbeats, as it stands in the file.
+    pub heartbeat: Vec<String>,
 }
 
 impl Policy {
@@ -54,6 +60,12 @@ impl Policy {
             text.push_str(&format!(
                 "[[scope]]\nname = \"{name}\"\npaths = {paths:?}\nsigners = {signers:?}\nthreshold = {threshold}\n"
             ));
+            if self.sealed.contains(name) {
+                text.push_str("merge = \"seal\"\n");
+            }
+        }
+        if !self.heartbeat.is_empty() {
+            text.push_str(&format!("[heartbeat]\nkeys = [{}]\n", self.heartbeat.join(", ")));
         }
         text
     }
@@ -74,6 +86,7 @@ impl Lab {
             fleet: fleet.into(),
             reference: "refs/heads/main".into(),
             introduction,
+            freshness: FreshnessRule::default(),
             break_glass: Vec::new(),
         };
         let mut lab = Lab { folder, root, mark };
@@ -116,6 +129,8 @@ impl Lab {
             extra: String::new(),
             principals: ["alice", "bob", "carol"].map(principal).into(),
             scopes: scopes.collect(),
+            sealed: Vec::new(),
+            heartbeat: Vec::new(),
         }
     }
 
@@ -174,6 +189,22 @@ impl Lab {
         arguments.extend(options);
         self.git(&arguments);
         self.head()
+    }
+
+    /// Tags a commit as `git tag -s` does; gives back the tag object.
+    pub fn tag(&self, signer: &str, name: &str, commit: &str) -> ObjectId {
+        let key = format!("user.signingkey={}", text(&self.key(signer)));
+        let name = format!("abide/approve/{name}");
+        self.git(&["-c", "gpg.format=ssh", "-c", &key, "tag", "-s", "-f", "-m", "Approve", &name, commit]);
+        self.id(&format!("refs/tags/{name}"))
+    }
+
+    /// A commit that holds this file as heartbeat, as `abide heartbeat` makes it.
+    pub fn heartbeat_of(&self, text: &str) -> ObjectId {
+        let blob = self.object("blob", text.as_bytes());
+        let tree = self.git_with(&["mktree"], format!("100644 blob {blob}\theartbeat\n").as_bytes());
+        let commit = self.git(&["commit-tree", "--no-gpg-sign", "-m", "Heartbeat", &tree]);
+        ObjectId::from_hex(commit.as_bytes()).unwrap()
     }
 
     pub fn unsigned(&self, message: &str) -> ObjectId {
@@ -266,6 +297,13 @@ impl Lab {
     pub fn judge(&self, mark: Option<&HighWater>, tip: ObjectId) -> Result<Judgement, TrustError> {
         let repository = Repository::open(&self.path()).unwrap();
         judge(&repository, &self.root, mark, &Candidate::at(tip), NOW)
+    }
+
+    /// Judges with approvals by tag.
+    pub fn judge_with(&self, tip: ObjectId, approvals: &[ObjectId]) -> Judgement {
+        let repository = Repository::open(&self.path()).unwrap();
+        let candidate = Candidate { tip, approvals: approvals.to_vec(), heartbeat: None };
+        judge(&repository, &self.root, Some(&self.mark), &candidate, NOW).unwrap()
     }
 
     /// The tip must be accepted on top of the mark.

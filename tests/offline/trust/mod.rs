@@ -2,8 +2,10 @@
 
 mod attacks;
 mod author;
+mod freshness;
 mod good;
 mod histories;
 mod lab;
 mod model;
+mod seals;
 mod twins;
