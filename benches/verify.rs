@@ -64,7 +64,10 @@ fn main() {
         let seconds = time.as_secs_f64();
         println!("{what:32} {seconds:9.3} s {:9.1} µs a commit", seconds * 1e6 / commits as f64);
     };
-    println!("{number} commits, {PRINCIPALS} principals, {SCOPES} scopes; {received} bytes over {}", server.kind);
+    println!(
+        "{number} commits, {PRINCIPALS} principals, {SCOPES} scopes; {received} bytes over {}",
+        server.kind
+    );
     line("fetch", fetch, number);
     line("take into the store", take, number);
     line("verify", verify, number);
@@ -103,8 +106,9 @@ impl Fleet {
         let repository = folder.join("repositories/fleet.git");
         std::fs::create_dir_all(&repository).expect("a folder");
         git(&repository, &["init", "-q", "--bare", "-b", "main"], b"");
-        let people: Vec<SigningKey> =
-            (1..=PRINCIPALS).map(|number| SigningKey::from_bytes(&[u8::try_from(number).expect("few"); 32])).collect();
+        let people: Vec<SigningKey> = (1..=PRINCIPALS)
+            .map(|number| SigningKey::from_bytes(&[u8::try_from(number).expect("few"); 32]))
+            .collect();
         git(&repository, &["fast-import", "--quiet"], import(&people, number).as_bytes());
         let trees = git(&repository, &["log", "--reverse", "--format=%T", "unsigned"], b"");
         let store = gix::odb::loose::Store::at(repository.join("objects"), gix::hash::Kind::Sha1);

@@ -32,8 +32,8 @@ mod spool;
 
 pub use error::{FetchError, SourceError};
 pub use names::entries as tree_entries;
-pub use pack::{PackError, inspect as inspect_pack};
 pub use objects::{Entry, EntryKind, ObjectError, Objects};
+pub use pack::{PackError, inspect as inspect_pack};
 pub use store::read_note;
 
 use serde::{Deserialize, Serialize};

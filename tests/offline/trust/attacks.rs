@@ -517,7 +517,8 @@ fn a_shared_scope_signed_by_one() {
 fn a_package_source_added_by_one() {
     let lab = Lab::new();
     let mut policy = lab.policy(2);
-    let sources = ("sources".into(), vec!["roles/*/sources/**".into()], vec!["alice".into(), "carol".into()], 2);
+    let sources =
+        ("sources".into(), vec!["roles/*/sources/**".into()], vec!["alice".into(), "carol".into()], 2);
     policy.scopes.insert(0, sources);
     lab.write("trust.toml", &policy.text());
     let newest = lab.mark_of(lab.commit("alice", "Sources take two"));
@@ -525,7 +526,10 @@ fn a_package_source_added_by_one() {
     // Whoever may change the role around it may not touch its sources.
     lab.stopped_at(lab.commit("bob", "Add a source"), &newest, "E020");
     lab.reset(&newest.commit);
-    lab.write("roles/web/sources/new.sources", "Types: deb\nURIs: https://example.org\nSigned-By: /etc/x.asc\n");
+    lab.write(
+        "roles/web/sources/new.sources",
+        "Types: deb\nURIs: https://example.org\nSigned-By: /etc/x.asc\n",
+    );
     let tip = lab.commit("alice", "Add a source");
     let judgement = lab.judge(Some(&newest), tip).unwrap();
     assert_eq!((judgement.high_water, judgement.pending.unwrap().code().0), (newest.clone(), "E040"));

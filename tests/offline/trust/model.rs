@@ -6,7 +6,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::histories::history::{
-    Commit, Content, History, Key, Pattern, Policy, POLICY, Quality, Scope, Signature, Time, Tree,
+    Commit, Content, Heartbeat, History, Key, POLICY, Pattern, Policy, Poll, Quality, Scope, Signature, Time,
+    Tree,
 };
 
 /// What a host makes of an offered tip.
@@ -14,11 +15,16 @@ use super::histories::history::{
 pub struct Answer {
     /// The last commit in effect.
     pub effective: usize,
+    /// Whether that one came in under a seal.
+    pub sealed: bool,
     /// The newest commit that passes and is not in effect, with each scope that lacks somebody and whether it is the new policy's.
     pub pending: Option<(usize, BTreeSet<(&'static str, bool)>)>,
     /// Which commit is refused, and every reason that there is for it.
     pub refused: Option<(usize, Codes)>,
 }
+
+/// The high-water mark, and whether it came in under a seal.
+pub type Mark = (usize, bool);
 
 /// Codes of refusals. The real rule names the first that it meets.
 pub type Codes = BTreeSet<&'static str>;
@@ -30,54 +36,196 @@ const HOST: (&str, &str) = ("ours", "main");
 ///
 /// # Errors
 /// The introduction is not what the root of trust says, so that there is nothing to stand on.
-pub fn judge(history: &History, mark: Option<usize>, tip: usize, now: Time) -> Result<Answer, Codes> {
-    let model = Model { history, trees: history.trees(), now };
+pub fn judge(history: &History, mark: Option<Mark>, poll: &Poll) -> Result<Answer, Codes> {
+    let Poll { tip, now, .. } = *poll;
+    let model = Model { history, trees: history.trees(), now, tags: &poll.tags };
     let introduction = history.host.introduction;
     let line = history.line(tip);
     // "Let E be the last commit in effect: the high-water mark, or at first the introduction."
-    let mut effective = match mark {
+    let (mut effective, mut sealed) = match mark {
         Some(mark) => mark,
-        None => model.introduce(introduction)?,
+        None => (model.introduce(introduction)?, false),
     };
     // "The line must contain the introduction. It must contain the high-water mark, or a commit with the same signed
-    // payload that passes in its place (a twin)."
-    let stand_in = line.iter().find(|id| **id == effective || model.is_twin(**id, effective)).copied();
-    let stand_in = match stand_in {
-        Some(id) if line.contains(&introduction) => id,
+    // payload that passes in its place (a twin; a commit that came in under seal has none […])."
+    let is_stand_in = |id: &&usize| **id == effective || !sealed && model.is_twin(**id, effective);
+    let stand_in = match line.iter().find(is_stand_in) {
+        Some(id) if line.contains(&introduction) => *id,
         _ => {
             let refused = Some((tip, model.astray(tip, mark)));
-            return Ok(Answer { effective, pending: None, refused });
+            return Ok(Answer { effective, sealed, pending: None, refused });
         }
     };
     if stand_in != effective
         && let codes = model.twin_passes(stand_in)
         && !codes.is_empty()
     {
-        return Ok(Answer { effective, pending: None, refused: Some((stand_in, codes)) });
+        return Ok(Answer { effective, sealed, pending: None, refused: Some((stand_in, codes)) });
     }
     let mut above: Vec<usize> = line.into_iter().take_while(|id| *id != stand_in).collect();
     above.reverse();
     let mut pending = None;
+    // Where the last commit in effect ends among those.
+    let mut since = 0;
     for (position, id) in above.iter().enumerate() {
         let codes = model.refusals(*id, effective);
         if !codes.is_empty() {
-            return Ok(Answer { effective, pending, refused: Some((*id, codes)) });
+            return Ok(Answer { effective, sealed, pending, refused: Some((*id, codes)) });
         }
-        let missing = model.missing(effective, &above[..=position]);
+        let missing = model.missing(effective, &above[since..=position]);
         pending = if missing.is_empty() {
+            sealed = matches!(model.standing_on_line(*id, effective), Ok(Standing::UnderSeal(_)));
             effective = *id;
+            since = position + 1;
             None
         } else {
             Some((*id, missing))
         };
     }
-    Ok(Answer { effective, pending, refused: None })
+    Ok(Answer { effective, sealed, pending, refused: None })
+}
+
+/// What a host remembers.
+#[derive(Clone, Default)]
+pub struct Memory {
+    pub mark: Option<Mark>,
+    /// The newest heartbeat that counted.
+    pub heartbeat: Option<usize>,
+}
+
+/// What a host makes of a poll.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Assessment {
+    /// `None` at a first contact that nothing comes of.
+    pub answer: Option<Answer>,
+    /// The newest heartbeat that counted.
+    pub heartbeat: Option<usize>,
+    /// Why the one on offer does not count.
+    pub problems: Codes,
+}
+
+/// A week.
+const FURTHEST: Time = 7;
+
+/// The rule with heartbeats.
+///
+/// # Errors
+/// As [`judge`].
+pub fn assess(history: &History, memory: &Memory, poll: &Poll) -> Result<Assessment, Codes> {
+    let assessment = assess_at(history, memory, poll, poll.now)?;
+    // "Its issue time moves the trusted time by which keys expire, by at most a week beyond the clock."
+    let effective =
+        assessment.answer.as_ref().map(|answer| answer.effective).or(memory.mark.map(|(mark, _)| mark));
+    let policy = policy_in(history, effective.unwrap_or(history.host.introduction));
+    let newest = assessment.heartbeat.map(|number| &history.heartbeats[number]);
+    let issued = newest.filter(|newest| is_heartbeat_key(&policy, newest)).map(|newest| newest.issued);
+    match issued.map(|issued| issued.min(poll.now + FURTHEST)) {
+        Some(time) if time > poll.now => assess_at(history, memory, poll, time),
+        _ => Ok(assessment),
+    }
+}
+
+/// With keys that have expired by `time`.
+fn assess_at(history: &History, memory: &Memory, poll: &Poll, time: Time) -> Result<Assessment, Codes> {
+    let requires = history.host.requires_freshness;
+    let mark = memory.mark;
+    let at = |tip: usize| judge(history, mark, &Poll { tip, now: time, ..poll.clone() });
+    let stand = mark.map_or(history.host.introduction, |(mark, _)| mark);
+    let offered = poll.heartbeat.map(|number| &history.heartbeats[number]);
+    // "the line is judged up to the commit that a counting heartbeat names, and no further; without one, nothing new comes into
+    // effect"
+    let line: Vec<usize> =
+        history.line(poll.tip).into_iter().take_while(|id| Some(*id) != mark.map(|(id, _)| id)).collect();
+    let named = offered.map(|offered| offered.tip).filter(|tip| line.contains(tip));
+    let up_to = if requires { named } else { Some(poll.tip) };
+    let answer = at(up_to.unwrap_or(stand))?;
+    let policy = policy_in(history, answer.effective);
+    let problems = offered.map_or_else(Codes::new, |offered| {
+        let mut problems = Codes::new();
+        let Signature::By(key, quality) = offered.signature else { return Codes::from(["E045"]) };
+        match quality {
+            Quality::Good => {}
+            Quality::OtherContent | Quality::Untouched => {
+                problems.insert("E049");
+            }
+            _ => {
+                problems.insert("E045");
+            }
+        }
+        if offered.fleet != HOST.0 {
+            problems.insert("E046");
+        }
+        let own = policy.heartbeat_keys.iter().find(|(own, _)| *own == key);
+        if own.is_none_or(|(_, last)| last.is_some_and(|last| time > last)) {
+            problems.insert("E048");
+        }
+        let payload = |id: usize| history.commits[id].twin.unwrap_or(id);
+        let canonical =
+            !matches!(history.commits[offered.tip].signature, Signature::By(_, Quality::StrangeHeader));
+        let on_it =
+            named.is_some() || mark.is_some_and(|(mark, _)| history.line(mark).contains(&offered.tip));
+        if payload(offered.tip) != payload(offered.payload) || !canonical || !on_it {
+            problems.insert("E070");
+        }
+        let aged = history.host.max_age.is_some_and(|age| poll.now > offered.issued + age);
+        if poll.now > offered.expires || aged {
+            problems.insert("E072");
+        }
+        // "not older than the newest that the host has seen: by sequence number for the same key, by time of issue for another. What a
+        // key said that the policy no longer names binds nobody."
+        if let Some(newest) = memory.heartbeat
+            && let seen = &history.heartbeats[newest]
+            && is_heartbeat_key(&policy, seen)
+            && Some(newest) != poll.heartbeat
+        {
+            let same_key = matches!(seen.signature, Signature::By(other, _) if other == key);
+            let older =
+                if same_key { offered.sequence <= seen.sequence } else { offered.issued < seen.issued };
+            if older {
+                problems.insert("E047");
+            }
+        }
+        problems
+    });
+    let counts = offered.is_some() && problems.is_empty();
+    let heartbeat = if counts { poll.heartbeat } else { memory.heartbeat };
+    let answer = match (requires && !counts, mark) {
+        (true, None) => None,
+        // Nothing new, and nothing is said about what was not looked at.
+        (true, Some(_)) => Some(at(stand)?),
+        _ => Some(answer),
+    };
+    Ok(Assessment { answer, heartbeat, problems })
+}
+
+fn policy_in(history: &History, id: usize) -> Policy {
+    match history.tree(id).remove(POLICY) {
+        Some(Content::Policy(policy)) => policy,
+        _ => panic!("#{id} came into effect without a policy"),
+    }
+}
+
+fn is_heartbeat_key(policy: &Policy, heartbeat: &Heartbeat) -> bool {
+    match heartbeat.signature {
+        Signature::By(key, _) => policy.heartbeat_keys.iter().any(|(own, _)| *own == key),
+        Signature::None => false,
+    }
 }
 
 struct Model<'a> {
     history: &'a History,
     trees: Vec<Tree>,
     now: Time,
+    /// The tags on offer.
+    tags: &'a [usize],
+}
+
+/// Who answers for a commit by itself.
+enum Standing {
+    /// It stands for itself: this key's principal does.
+    Itself(Key),
+    /// Nobody yet: approvals by signers of these scopes have to.
+    UnderSeal(BTreeSet<&'static str>),
 }
 
 impl Model<'_> {
@@ -123,15 +271,19 @@ impl Model<'_> {
     /// A twin passes where the mark stood.
     fn twin_passes(&self, twin: usize) -> Codes {
         match self.commit(twin).parents.first() {
-            Some(parent) => self.not_passing(twin, Some(*parent), self.policy(*parent)),
+            Some(parent) => match self.standing(twin, Some(*parent), self.policy(*parent)) {
+                // Nobody would answer for this one.
+                Ok(Standing::UnderSeal(_)) => self.short_of(twin, Some(*parent), self.policy(*parent)),
+                _ => self.not_passing(twin, Some(*parent), self.policy(*parent)),
+            },
             None => Codes::from(["E035"]),
         }
     }
 
     /// "Otherwise the tip is refused as a rewind, a fork or another fleet's branch."
-    fn astray(&self, tip: usize, mark: Option<usize>) -> Codes {
+    fn astray(&self, tip: usize, mark: Option<Mark>) -> Codes {
         let mut codes = Codes::new();
-        if mark.is_some_and(|mark| self.history.line(mark).contains(&tip)) {
+        if mark.is_some_and(|(mark, _)| self.history.line(mark).contains(&tip)) {
             codes.insert("E030");
         }
         if let Some(Content::Policy(policy)) = self.trees[tip].get(POLICY)
@@ -150,7 +302,7 @@ impl Model<'_> {
         let parent = self.commit(id).parents[0];
         let policy = self.policy(effective);
         let mut codes = self.not_passing(id, Some(parent), policy);
-        // 5. "each commit that it brings in and that is not an ancestor of p passes by itself […], and has a parent"
+        // 4. "each commit that it brings in and that is not an ancestor of p passes by itself […], and has a parent"
         for side in self.brought_in(id) {
             let parent = self.commit(side).parents.first().copied();
             codes.extend(self.not_passing(side, parent, policy));
@@ -172,37 +324,74 @@ impl Model<'_> {
         codes
     }
 
-    /// 1 to 4: what is wrong with a commit by itself.
+    /// 1 to 3: what is wrong with a commit by itself.
     fn not_passing(&self, id: usize, parent: Option<usize>, policy: &Policy) -> Codes {
-        let nothing = Tree::new();
-        let before = parent.map_or(&nothing, |parent| &self.trees[parent]);
-        let mut codes = Codes::new();
+        let mut codes = self.standing(id, parent, policy).err().unwrap_or_default();
+        // 3. "it adds no submodule, no symlink that leaves the tree, and no name that is not a plain component"
+        codes.extend(unwanted(&self.before(parent), &self.trees[id]));
+        codes
+    }
+
+    fn before(&self, parent: Option<usize>) -> Tree {
+        parent.map_or_else(Tree::new, |parent| self.trees[parent].clone())
+    }
+
+    /// 1 and 2: who answers for a commit, or every reason why nobody can.
+    fn standing(&self, id: usize, parent: Option<usize>, policy: &Policy) -> Result<Standing, Codes> {
+        let codes = self.short_of(id, parent, policy);
+        if codes.is_empty()
+            && let Signature::By(key, _) = self.commit(id).signature
+        {
+            return Ok(Standing::Itself(key));
+        }
+        // "Or it is under seal: it carries no signature, or one of another kind, or one whose key no principal holds or that has
+        // expired, or its signer may not change all of these paths; and it changes something, and every path that it changes lies
+        // in a scope with merge = "seal". What is forged […] is refused all the same"
+        let nobody = ["E010", "E014", "E015", "E016", "E020", "E021"];
+        let scopes =
+            differing(&self.before(parent), &self.trees[id]).into_iter().map(|path| scope_of(policy, path));
+        let scopes: Vec<Option<&Scope>> = scopes.collect();
+        if codes.iter().all(|code| nobody.contains(code))
+            && !scopes.is_empty()
+            && scopes.iter().all(|scope| scope.is_some_and(|scope| scope.seal))
+        {
+            return Ok(Standing::UnderSeal(scopes.into_iter().flatten().map(|scope| scope.name).collect()));
+        }
+        Err(codes)
+    }
+
+    fn standing_on_line(&self, id: usize, effective: usize) -> Result<Standing, Codes> {
+        self.standing(id, self.commit(id).parents.first().copied(), self.policy(effective))
+    }
+
+    /// What a commit lacks to stand for itself.
+    fn short_of(&self, id: usize, parent: Option<usize>, policy: &Policy) -> Codes {
         let Signature::By(key, quality) = self.commit(id).signature else {
             return Codes::from(["E010"]);
         };
-        // 1. "its bytes are in canonical form" 2. "its signature is an SSHSIG … that holds"
-        codes.extend(form(quality));
-        // 2. "that the policy in E's tree gives to a principal and that has not expired by the host's time"
-        match holder(policy, key) {
-            None => {
-                codes.insert("E015");
+        // "its bytes are in canonical form […], an SSH signature armoured and wrapped exactly as ssh-keygen does it"
+        let mut codes: Codes = form(quality).into_iter().collect();
+        let principal = match principal(policy, key, self.now) {
+            // Nobody asks whether a signature holds that would not count. An OpenPGP signature tells nothing of this key.
+            Err(_) if ["E014", "E017", "E018"].iter().any(|code| codes.contains(code)) => {
+                codes.retain(|code| *code == "E014");
+                codes.extend(principal(policy, key, self.now).err());
+                return codes;
             }
-            Some((_, Some(last))) if self.now > last => {
-                codes.insert("E016");
+            Err(code) => {
+                codes.insert(code);
+                return codes;
             }
-            Some((principal, _)) => {
-                // 3. "every path that differs … lies in a scope of E's policy whose signers include that principal"
-                for path in differing(before, &self.trees[id]) {
-                    match scope_of(policy, path) {
-                        None => codes.insert("E021"),
-                        Some(scope) if !scope.signers.contains(principal) => codes.insert("E020"),
-                        Some(_) => false,
-                    };
-                }
-            }
+            Ok(principal) => principal,
+        };
+        // "every path that differs between the trees of p and c lies in a scope of E's policy whose signers include that principal"
+        for path in differing(&self.before(parent), &self.trees[id]) {
+            match scope_of(policy, path) {
+                None => codes.insert("E021"),
+                Some(scope) if !scope.signers.contains(principal) => codes.insert("E020"),
+                Some(_) => false,
+            };
         }
-        // 4. "it adds no submodule, no symlink that leaves the tree, and no name that is not a plain component"
-        codes.extend(unwanted(before, &self.trees[id]));
         codes
     }
 
@@ -226,15 +415,17 @@ impl Model<'_> {
         brought_in
     }
 
-    /// 6 and 7: the scopes that lack somebody before the last of these commits is in effect.
+    /// 5 to 7: the scopes that lack somebody before the last of these commits is in effect; those are the line above it.
     fn missing(&self, effective: usize, above: &[usize]) -> BTreeSet<(&'static str, bool)> {
         let id = above[above.len() - 1];
         let (before, after) = (&self.trees[effective], &self.trees[id]);
         let policy = self.policy(effective);
-        let vouching = self.vouching(effective, above);
+        let approving = self.approving(effective, above);
+        let vouching: BTreeSet<Key> = approving.union(&self.by_work(effective, above)).copied().collect();
+        let under_seal = self.under_seal(effective, above);
         let mut missing = BTreeSet::new();
+        // 5. "every scope touched between the trees of E and c whose threshold is above one"
         for path in differing(before, after) {
-            // A threshold of one was met by the signer of each commit.
             if let Some(scope) = scope_of(policy, path)
                 && scope.threshold > 1
                 && !met(scope, policy, &vouching)
@@ -242,31 +433,77 @@ impl Model<'_> {
                 missing.insert((scope.name, false));
             }
         }
+        // 6. "every scope in which a commit under seal […] changes a path"
+        for scope in policy.scopes.iter().filter(|scope| under_seal.contains(scope.name)) {
+            if !met(scope, policy, &approving) {
+                missing.insert((scope.name, false));
+            }
+        }
+        // 7. "its own scope over trust.toml has its threshold […] who vouch for c (who approve it, if any commit above E is under seal)"
         if before.get(POLICY) != after.get(POLICY)
             && let Some(Content::Policy(new)) = after.get(POLICY)
             && let Some(scope) = scope_of(new, POLICY)
-            && !met(scope, new, &vouching)
+            && !met(scope, new, if under_seal.is_empty() { &vouching } else { &approving })
         {
             missing.insert((scope.name, true));
         }
         missing
     }
 
-    /// "the signer of the last commit that changed the tree, and the signers of later commits that change nothing and carry the
-    /// trailer `Approves-tree: <tree>`"
-    fn vouching(&self, effective: usize, above: &[usize]) -> BTreeSet<Key> {
-        let mut vouching = BTreeSet::new();
-        let mut tree = &self.trees[effective];
-        for id in above {
-            let Signature::By(key, _) = self.commit(*id).signature else { continue };
-            if self.trees[*id] != *tree {
-                vouching = BTreeSet::from([key]);
-            } else if self.commit(*id).approves.is_some_and(|approved| self.trees[approved] == *tree) {
-                vouching.insert(key);
+    /// "A principal approves c by a commit that stands for itself, is on the line, has the tree of c, carries the trailer, and has no
+    /// other tree between itself and c; or by a signed annotated tag on c, or on a commit of the line with the tree of c and no other
+    /// tree between, whose signature holds under point 2 for the principal."
+    fn approving(&self, effective: usize, above: &[usize]) -> BTreeSet<Key> {
+        let policy = self.policy(effective);
+        let tree = &self.trees[above[above.len() - 1]];
+        let mut approving = BTreeSet::new();
+        for id in above.iter().rev().take_while(|id| self.trees[**id] == *tree) {
+            if let Ok(Standing::Itself(key)) = self.standing_on_line(*id, effective)
+                && self.commit(*id).approves.is_some_and(|approved| self.trees[approved] == *tree)
+            {
+                approving.insert(key);
             }
-            tree = &self.trees[*id];
+            for tag in self.tags.iter().map(|tag| &self.history.tags[*tag]).filter(|tag| tag.on == *id) {
+                if let Signature::By(key, Quality::Good) = tag.signature
+                    && principal(policy, key, self.now).is_ok()
+                {
+                    approving.insert(key);
+                }
+            }
         }
-        vouching
+        approving
+    }
+
+    /// "the signer of c vouches for it by his work alone when each commit of the line above E and up to c that changes the tree stands
+    /// for itself and was signed by him"
+    fn by_work(&self, effective: usize, above: &[usize]) -> BTreeSet<Key> {
+        let policy = self.policy(effective);
+        let mut keys = BTreeSet::new();
+        let mut before = effective;
+        for id in above {
+            if self.trees[*id] != self.trees[before] {
+                match self.standing_on_line(*id, effective) {
+                    Ok(Standing::Itself(key)) => keys.insert(key),
+                    _ => return BTreeSet::new(),
+                };
+            }
+            before = *id;
+        }
+        let authors: BTreeSet<&str> =
+            keys.iter().filter_map(|key| holder(policy, *key)).map(|(name, _)| name).collect();
+        if authors.len() == 1 { keys } else { BTreeSet::new() }
+    }
+
+    /// The scopes in which commits under seal change something, on the line or brought in by it.
+    fn under_seal(&self, effective: usize, above: &[usize]) -> BTreeSet<&'static str> {
+        let all = above.iter().flat_map(|id| std::iter::once(*id).chain(self.brought_in(*id)));
+        let standings = all.map(|id| self.standing_on_line(id, effective));
+        standings
+            .flat_map(|standing| match standing {
+                Ok(Standing::UnderSeal(scopes)) => scopes,
+                _ => BTreeSet::new(),
+            })
+            .collect()
     }
 }
 
@@ -275,6 +512,15 @@ fn met(scope: &Scope, policy: &Policy, vouching: &BTreeSet<Key>) -> bool {
     let names = vouching.iter().filter_map(|key| holder(policy, *key)).map(|(name, _)| name);
     let names: BTreeSet<&str> = names.filter(|name| scope.signers.contains(name)).collect();
     names.len() >= scope.threshold
+}
+
+/// The principal of a key that counts at this time.
+fn principal(policy: &Policy, key: Key, now: Time) -> Result<&'static str, &'static str> {
+    match holder(policy, key) {
+        None => Err("E015"),
+        Some((_, Some(last))) if now > last => Err("E016"),
+        Some((principal, _)) => Ok(principal),
+    }
 }
 
 fn holder(policy: &Policy, key: Key) -> Option<(&'static str, Option<Time>)> {
@@ -298,7 +544,8 @@ fn covers(pattern: &Pattern, path: &str) -> bool {
 }
 
 fn differing(before: &Tree, after: &Tree) -> BTreeSet<&'static str> {
-    let paths: BTreeMap<&'static str, ()> = before.keys().chain(after.keys()).map(|path| (*path, ())).collect();
+    let paths: BTreeMap<&'static str, ()> =
+        before.keys().chain(after.keys()).map(|path| (*path, ())).collect();
     paths.into_keys().filter(|path| before.get(path) != after.get(path)).collect()
 }
 

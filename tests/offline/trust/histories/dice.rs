@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::history::{
-    Commit, Content, History, Host, Key, PATHS, POLICY, Pattern, Policy, Poll, Quality, Scope, Signature, Time,
+    Commit, Content, Heartbeat, History, Host, Key, PATHS, POLICY, Pattern, Policy, Poll, Quality, Scope,
+    Signature, Tag, Time,
 };
 
 /// A stream of random numbers (splitmix64, by Sebastiano Vigna, in the public domain).
@@ -45,10 +46,11 @@ impl Dice {
 }
 
 /// Who there is, and the keys that are theirs from the beginning. What keys do is for the policy to say.
-const PEOPLE: &[(&str, &[u8])] =
-    &[("alice", &[1, 11]), ("bob", &[2]), ("carol", &[3, 103]), ("dave", &[4])];
+const PEOPLE: &[(&str, &[u8])] = &[("alice", &[1, 11]), ("bob", &[2]), ("carol", &[3, 103]), ("dave", &[4])];
 /// Keys of nobody.
 const STRANGERS: &[u8] = &[8, 9, 109];
+/// Keys for heartbeats.
+const PULSE: &[u8] = &[20, 21];
 /// The first day on which hosts look.
 const TODAY: Time = 100;
 
@@ -65,12 +67,20 @@ pub fn history(seed: u64) -> History {
     ];
     let by = |key| Signature::By(key, Quality::Good);
     let commit = |parents, edits| Commit { parents, edits, approves: None, signature: by(key), twin: None };
-    let commits = vec![
-        commit(vec![], founding),
-        commit(vec![0], vec![("hosts/x.toml", Some(Content::Text(0)))]),
-    ];
-    let host = Host { introduction: 1, key: if dice.percent(1) { Key(9) } else { key } };
-    let mut making = Making { dice, history: History { host, commits, polls: Vec::new() }, main: 1, sides: vec![] };
+    let commits =
+        vec![commit(vec![], founding), commit(vec![0], vec![("hosts/x.toml", Some(Content::Text(0)))])];
+    let host = Host {
+        introduction: 1,
+        key: if dice.percent(1) { Key(9) } else { key },
+        requires_freshness: dice.percent(25),
+        max_age: dice.percent(50).then(|| 1 + Time::try_from(dice.below(8)).unwrap()),
+    };
+    let mut making = Making {
+        dice,
+        history: History { host, commits, tags: Vec::new(), heartbeats: Vec::new(), polls: Vec::new() },
+        main: 1,
+        sides: vec![],
+    };
     for _ in 0..3 + making.dice.below(12) {
         making.step();
     }
@@ -102,7 +112,11 @@ fn policy(dice: &mut Dice) -> Policy {
         let at = if dice.percent(70) { scopes.len() } else { 0 };
         scopes.insert(at, all);
     }
-    Policy { version: 1, fleet: "ours", branch: "main", too_new: false, principals, scopes }
+    let heartbeat_keys = match dice.percent(80) {
+        true => vec![(Key(PULSE[0]), dice.percent(10).then(|| last_day(dice)))],
+        false => Vec::new(),
+    };
+    Policy { version: 1, fleet: "ours", branch: "main", too_new: false, principals, heartbeat_keys, scopes }
 }
 
 fn last_day(dice: &mut Dice) -> Time {
@@ -112,7 +126,7 @@ fn last_day(dice: &mut Dice) -> Time {
 fn scope(dice: &mut Dice, names: &[&'static str], name: &'static str, paths: &[Pattern]) -> Scope {
     let signers: BTreeSet<&'static str> = dice.some(names).into_iter().collect();
     let threshold = if dice.percent(50) { 1 } else { 1 + dice.below(signers.len()) };
-    Scope { name, paths: paths.to_vec(), signers, threshold }
+    Scope { name, paths: paths.to_vec(), signers, threshold, seal: dice.percent(35) }
 }
 
 struct Making {
@@ -127,11 +141,13 @@ struct Making {
 impl Making {
     fn step(&mut self) {
         match self.dice.below(100) {
-            0..42 => self.change(),
-            42..62 => self.approve(),
-            62..72 => self.change_policy(),
-            72..80 => self.side(),
-            80..88 => self.merge(),
+            0..34 => self.change(),
+            34..50 => self.approve(),
+            50..62 => self.tag(),
+            62..71 => self.change_policy(),
+            71..77 => self.side(),
+            77..84 => self.merge(),
+            84..88 => self.button(),
             88..91 => self.twin(),
             _ => self.attack(),
         }
@@ -235,7 +251,8 @@ impl Making {
             // The other way round: the branch becomes the side.
             parents.reverse();
         }
-        let first_edit = self.history.commits[parents[parents.len() - 1]].edits.first().map(|(path, _)| *path);
+        let first_edit =
+            self.history.commits[parents[parents.len() - 1]].edits.first().map(|(path, _)| *path);
         let key = self.key_for(parents[0], first_edit.unwrap_or("fleet.toml"));
         let edits = if self.dice.percent(8) { self.edits() } else { Vec::new() };
         let approves = self.dice.percent(10).then_some(self.history.commits.len());
@@ -260,6 +277,54 @@ impl Making {
         }
     }
 
+    /// Tags on the newest commits, most of them by those who may approve what they change.
+    fn tag(&mut self) {
+        for _ in 0..1 + self.dice.below(3) {
+            let line = self.history.line(self.main);
+            let on = match self.dice.percent(85) {
+                true => line[self.dice.below(line.len().min(2))],
+                false => self.dice.below(self.history.commits.len()),
+            };
+            let path = self.history.commits[on].edits.first().map_or("roles/db/a", |(path, _)| *path);
+            let key = self.key_for(on, path);
+            let signature = match self.dice.below(30) {
+                0 => Signature::None,
+                1 => Signature::By(key, Quality::OtherContent),
+                2 => Signature::By(key, Quality::OtherNamespace),
+                3 => Signature::By(key, Quality::Rewrapped),
+                4 => Signature::By(key, Quality::OpenPgp),
+                5 => Signature::By(Key(103), Quality::Untouched),
+                _ => Signature::By(key, Quality::Good),
+            };
+            self.history.tags.push(Tag { on, signature });
+        }
+    }
+
+    /// What a forge's button makes: a merge or a squash that nobody signed, or the forge did.
+    fn button(&mut self) {
+        let signature = match self.dice.below(4) {
+            0 => Signature::By(Key(8), Quality::Good),
+            1 => Signature::By(Key(8), Quality::OpenPgp),
+            _ => Signature::None,
+        };
+        if self.dice.percent(50) {
+            self.merge();
+        } else {
+            self.change();
+        }
+        self.history.commits[self.main].signature = signature;
+        // A side branch may come in with it that nobody signed either.
+        if let Some(side) = self.history.commits[self.main].parents.get(1).copied()
+            && self.dice.percent(30)
+            && self.history.commits.iter().all(|commit| commit.twin != Some(side))
+        {
+            self.history.commits[side].signature = Signature::None;
+        }
+        if self.dice.percent(70) {
+            self.tag();
+        }
+    }
+
     fn change_policy(&mut self) {
         let Some(mut policy) = self.policy_at(self.main) else { return self.change() };
         let dice = &mut self.dice;
@@ -277,7 +342,8 @@ impl Making {
             edits.push((self.path(), self.content()));
         }
         let signature = Signature::By(key, Quality::Good);
-        self.main = self.push(Commit { parents: vec![self.main], edits, approves: None, signature, twin: None });
+        self.main =
+            self.push(Commit { parents: vec![self.main], edits, approves: None, signature, twin: None });
     }
 
     /// Another commit with the payload of one of the branch; the branch may go on from it.
@@ -294,7 +360,11 @@ impl Making {
         let signature = Signature::By(key, quality);
         let commit = self.history.commits[original].clone();
         let same = |other: &Commit| other.twin == Some(original) || other.signature == signature;
-        if original <= 1 || commit.twin.is_some() || commit.signature == signature || self.history.commits.iter().any(|other| other.twin == Some(original) && same(other)) {
+        if original <= 1
+            || commit.twin.is_some()
+            || commit.signature == signature
+            || self.history.commits.iter().any(|other| other.twin == Some(original) && same(other))
+        {
             return self.change();
         }
         let twin = self.push(Commit { signature, twin: Some(original), ..commit });
@@ -318,7 +388,8 @@ impl Making {
         let quality = *dice.one(&qualities);
         let contents = [Content::LinkOutside, Content::Submodule, Content::Text(1)];
         let content = dice.one(&contents).clone();
-        let policies = [None, Some(Content::BrokenPolicy), Some(Content::Program(1)), Some(Content::LinkInside)];
+        let policies =
+            [None, Some(Content::BrokenPolicy), Some(Content::Program(1)), Some(Content::LinkInside)];
         let policy = dice.one(&policies).clone();
         let commit = &mut self.history.commits[bad];
         match (dice.below(9), commit.signature) {
@@ -351,9 +422,57 @@ impl Making {
                 true => line[(line.len() - 1).min(round * (1 + self.dice.below(3)))],
                 false => self.dice.below(end),
             };
-            self.history.polls.push(Poll { tip, now });
+            self.poll(tip, now);
         }
-        self.history.polls.push(Poll { tip: self.main, now });
+        self.poll(self.main, now);
+    }
+}
+
+impl Making {
+    /// Most often what an honest schedule says of the branch, sometimes something old or something else.
+    fn heartbeat(&mut self, tip: usize, now: Time) -> Option<usize> {
+        let number = self.history.heartbeats.len();
+        if number > 0 && self.dice.percent(15) {
+            return Some(self.dice.below(number));
+        }
+        let line = self.history.line(tip);
+        let tip = match self.dice.below(10) {
+            0 => self.dice.below(self.history.commits.len()),
+            1..4 => line[self.dice.below(line.len().min(3))],
+            _ => tip,
+        };
+        let issued = now - Time::try_from(self.dice.below(4)).unwrap();
+        let issued =
+            if self.dice.percent(8) { now + Time::try_from(self.dice.below(15)).unwrap() } else { issued };
+        let key = if self.dice.percent(85) { Key(PULSE[0]) } else { Key(*self.dice.one(&[21, 21, 1, 9])) };
+        let quality = match self.dice.below(25) {
+            0 => Quality::OtherContent,
+            1 => Quality::OtherNamespace,
+            2 => Quality::Rewrapped,
+            _ => Quality::Good,
+        };
+        let heartbeat = Heartbeat {
+            tip,
+            payload: if self.dice.percent(96) { tip } else { line[0] },
+            fleet: if self.dice.percent(97) { "ours" } else { "theirs" },
+            sequence: if self.dice.percent(90) { number as u64 } else { 0 },
+            issued,
+            expires: issued + 1 + Time::try_from(self.dice.below(8)).unwrap(),
+            signature: Signature::By(key, quality),
+        };
+        self.history.heartbeats.push(heartbeat);
+        Some(number)
+    }
+
+    /// A poll brings most of the tags, in any order.
+    fn poll(&mut self, tip: usize, now: Time) {
+        let mut tags: Vec<usize> = (0..self.history.tags.len()).collect();
+        tags.retain(|_| self.dice.percent(85));
+        for at in (1..tags.len()).rev() {
+            tags.swap(at, self.dice.below(at + 1));
+        }
+        let heartbeat = self.dice.percent(90).then(|| self.heartbeat(tip, now)).flatten();
+        self.history.polls.push(Poll { tip, now, tags, heartbeat });
     }
 }
 
@@ -402,6 +521,10 @@ fn alter(dice: &mut Dice, policy: &mut Policy) {
         9 => {
             let last = policy.scopes.len() - 1;
             policy.scopes.swap(last, last - 1);
+        }
+        10 if dice.percent(40) => {
+            // The schedule gets another key.
+            policy.heartbeat_keys = dice.some(PULSE).into_iter().map(|key| (Key(key), None)).collect();
         }
         10 => policy.scopes[0].threshold = policy.scopes[0].signers.len(),
         _ => match dice.below(6) {

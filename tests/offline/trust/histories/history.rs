@@ -9,6 +9,8 @@ pub struct History {
     pub host: Host,
     /// In order of making: parents have lower numbers than their children.
     pub commits: Vec<Commit>,
+    pub tags: Vec<Tag>,
+    pub heartbeats: Vec<Heartbeat>,
     pub polls: Vec<Poll>,
 }
 
@@ -17,6 +19,10 @@ pub struct History {
 pub struct Host {
     pub introduction: usize,
     pub key: Key,
+    /// It applies only what a heartbeat names.
+    pub requires_freshness: bool,
+    /// Days after which a heartbeat is old.
+    pub max_age: Option<Time>,
 }
 
 /// What a host is offered, and when.
@@ -24,6 +30,29 @@ pub struct Host {
 pub struct Poll {
     pub tip: usize,
     pub now: Time,
+    /// Tags that may approve something.
+    pub tags: Vec<usize>,
+    pub heartbeat: Option<usize>,
+}
+
+/// Somebody says where the branch is.
+#[derive(Clone)]
+pub struct Heartbeat {
+    pub tip: usize,
+    /// The payload is this commit's, which should be the tip.
+    pub payload: usize,
+    pub fleet: &'static str,
+    pub sequence: u64,
+    pub issued: Time,
+    pub expires: Time,
+    pub signature: Signature,
+}
+
+/// A signed tag.
+#[derive(Clone)]
+pub struct Tag {
+    pub on: usize,
+    pub signature: Signature,
 }
 
 /// Days, from some day on.
@@ -95,6 +124,7 @@ pub struct Policy {
     /// It asks for an abide that does not exist yet.
     pub too_new: bool,
     pub principals: BTreeMap<&'static str, Vec<(Key, Option<Time>)>>,
+    pub heartbeat_keys: Vec<(Key, Option<Time>)>,
     pub scopes: Vec<Scope>,
 }
 
@@ -104,6 +134,7 @@ pub struct Scope {
     pub paths: Vec<Pattern>,
     pub signers: BTreeSet<&'static str>,
     pub threshold: usize,
+    pub seal: bool,
 }
 
 #[derive(Clone, PartialEq, Eq)]
@@ -115,8 +146,16 @@ pub enum Pattern {
 /// The policy's place.
 pub const POLICY: &str = "trust.toml";
 /// All other paths there are; the last one is a name that no tree may have.
-pub const PATHS: &[&str] =
-    &["fleet.toml", "hosts/x.toml", "roles/db/a", "roles/db/b", "roles/web/a", "roles/web/b", "stray", "roles/web/.git"];
+pub const PATHS: &[&str] = &[
+    "fleet.toml",
+    "hosts/x.toml",
+    "roles/db/a",
+    "roles/db/b",
+    "roles/web/a",
+    "roles/web/b",
+    "stray",
+    "roles/web/.git",
+];
 
 impl History {
     /// The tree of a commit: what merging its parents gives, and its own edits.
@@ -129,7 +168,8 @@ impl History {
         for commit in &self.commits {
             let mut tree = commit.parents.first().map_or_else(Tree::new, |parent| trees[*parent].clone());
             for side in commit.parents.iter().skip(1) {
-                let base = self.common(commit.parents[0], *side).map_or_else(Tree::new, |base| trees[base].clone());
+                let base =
+                    self.common(commit.parents[0], *side).map_or_else(Tree::new, |base| trees[base].clone());
                 for path in trees[*side].keys().chain(base.keys()) {
                     if trees[*side].get(path) != base.get(path) {
                         set(&mut tree, path, trees[*side].get(path).cloned());
@@ -184,11 +224,22 @@ impl History {
             let approves = commit.approves.and_then(moved);
             commits.push(Commit { parents, approves, twin: commit.twin.map(number), ..commit.clone() });
         }
-        let polls = self.polls.iter().map(|poll| Some(Poll { tip: moved(poll.tip)?, now: poll.now }));
+        let polls = self.polls.iter().map(|poll| Some(Poll { tip: moved(poll.tip)?, ..poll.clone() }));
+        // A tag approves one commit and no other; this one approves nothing any more.
+        let tag = |tag: &Tag| match tag.on == gone {
+            true => Tag { on: 0, ..tag.clone() },
+            false => Tag { on: number(tag.on), ..tag.clone() },
+        };
+        let heartbeat = |heartbeat: &Heartbeat| {
+            let (tip, payload) = (moved(heartbeat.tip)?, moved(heartbeat.payload)?);
+            Some(Heartbeat { tip, payload, ..heartbeat.clone() })
+        };
         let introduction = of(self.host.introduction).map(number)?;
         Some(History {
-            host: Host { introduction, key: self.host.key },
+            host: Host { introduction, ..self.host.clone() },
             commits,
+            heartbeats: self.heartbeats.iter().map(heartbeat).collect::<Option<_>>()?,
+            tags: self.tags.iter().map(tag).collect(),
             polls: polls.collect::<Option<_>>()?,
         })
     }
@@ -223,7 +274,7 @@ impl fmt::Debug for Content {
 
 impl fmt::Debug for Policy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Policy { version, fleet, branch, too_new, principals, scopes } = self;
+        let Policy { version, fleet, branch, too_new, principals, heartbeat_keys, scopes } = self;
         write!(f, "policy {version} of {fleet} {branch}")?;
         if *too_new {
             f.write_str(", too new")?;
@@ -237,9 +288,13 @@ impl fmt::Debug for Policy {
                 }
             }
         }
+        if !heartbeat_keys.is_empty() {
+            write!(f, "\n           heartbeats by {heartbeat_keys:?}")?;
+        }
         for scope in scopes {
-            let Scope { name, paths, signers, threshold } = scope;
-            write!(f, "\n           scope {name} {paths:?}: {threshold} of {signers:?}")?;
+            let Scope { name, paths, signers, threshold, seal } = scope;
+            let seal = if *seal { ", seal" } else { "" };
+            write!(f, "\n           scope {name} {paths:?}: {threshold} of {signers:?}{seal}")?;
         }
         Ok(())
     }
@@ -263,7 +318,9 @@ impl fmt::Display for Pattern {
 
 impl fmt::Debug for History {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "introduction #{} by {:?}", self.host.introduction, self.host.key)?;
+        let Host { introduction, key, requires_freshness, max_age } = &self.host;
+        write!(f, "introduction #{introduction} by {key:?}, max-age {max_age:?}")?;
+        writeln!(f, "{}", if *requires_freshness { ", requires freshness" } else { "" })?;
         for (id, commit) in self.commits.iter().enumerate() {
             let parents: Vec<String> = commit.parents.iter().map(|parent| format!("#{parent}")).collect();
             write!(f, "#{id} on {}", parents.join(" "))?;
@@ -286,8 +343,25 @@ impl fmt::Debug for History {
             }
             writeln!(f)?;
         }
-        for poll in &self.polls {
-            writeln!(f, "offered #{} on day {}", poll.tip, poll.now)?;
+        for (number, tag) in self.tags.iter().enumerate() {
+            let (key, quality) = match tag.signature {
+                Signature::None => ("nobody".to_owned(), String::new()),
+                Signature::By(key, Quality::Good) => (format!("{key:?}"), String::new()),
+                Signature::By(key, quality) => (format!("{key:?}"), format!(" {quality:?}")),
+            };
+            writeln!(f, "tag {number} on #{} by {key}{quality}", tag.on)?;
+        }
+        for (number, heartbeat) in self.heartbeats.iter().enumerate() {
+            let Heartbeat { tip, payload, fleet, sequence, issued, expires, signature } = heartbeat;
+            let by = match signature {
+                Signature::None => "nobody".to_owned(),
+                Signature::By(key, quality) => format!("{key:?} {quality:?}"),
+            };
+            write!(f, "heartbeat {number} of {fleet}: #{tip} (payload of #{payload}), number {sequence}")?;
+            writeln!(f, ", day {issued} to {expires}, by {by}")?;
+        }
+        for Poll { tip, now, tags, heartbeat } in &self.polls {
+            writeln!(f, "day {now}: offered #{tip} with tags {tags:?} and heartbeat {heartbeat:?}")?;
         }
         Ok(())
     }

@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use abide::error::Explain;
 use abide::source::Candidate;
-use abide::trust::{HighWater, Judgement, RootOfTrust, TrustError, judge};
+use abide::trust::{self, HighWater, Judgement, Memory, RootOfTrust, TrustError, assess, judge};
 
 use self::dice::Dice;
 use self::history::{Commit, History, Key, Poll, Quality, Signature};
@@ -29,6 +29,7 @@ const EXPECTED: &[(&str, u64)] = &[
     ("moved", 5000),
     ("pending", 1000),
     ("settled", 500),
+    ("sealed", 300),
     ("merged", 300),
     ("new policy", 300),
     ("on a twin", 10),
@@ -54,6 +55,14 @@ const EXPECTED: &[(&str, u64)] = &[
     ("E030", 100),
     ("E031", 300),
     ("E034", 50),
+    ("E045", 20),
+    ("E046", 20),
+    ("E047", 50),
+    ("E048", 100),
+    ("E049", 20),
+    ("E070", 100),
+    ("E072", 50),
+    ("fresh", 200),
 ];
 
 type Seen = BTreeMap<&'static str, u64>;
@@ -84,7 +93,9 @@ fn for_all(histories: u64, law: Law) -> Seen {
                     }
                     let seed = first.wrapping_add(number);
                     match holds(law, &dice::history(seed), seed) {
-                        Ok(seen) => seen.into_iter().for_each(|(what, count)| *own.entry(what).or_default() += count),
+                        Ok(seen) => {
+                            seen.into_iter().for_each(|(what, count)| *own.entry(what).or_default() += count)
+                        }
                         Err(_) => *failed.lock().unwrap() = Some(seed),
                     }
                 }
@@ -109,7 +120,8 @@ fn holds(law: Law, history: &History, seed: u64) -> Result<Seen, String> {
 fn smallest(law: Law, mut history: History, seed: u64) -> History {
     let silent = std::panic::take_hook();
     std::panic::set_hook(Box::new(|_| {}));
-    while let Some(smaller) = smaller(&history).into_iter().find(|smaller| holds(law, smaller, seed).is_err()) {
+    while let Some(smaller) = smaller(&history).into_iter().find(|smaller| holds(law, smaller, seed).is_err())
+    {
         history = smaller;
     }
     std::panic::set_hook(silent);
@@ -148,8 +160,17 @@ impl Looking {
         Looking { real, root }
     }
 
-    fn judge(&self, mark: Option<&HighWater>, tip: usize, now: history::Time) -> Result<Judgement, TrustError> {
-        judge(&self.real, &self.root, mark, &Candidate::at(self.real.ids[tip]), seconds(now))
+    fn judge(&self, mark: Option<&HighWater>, poll: &Poll) -> Result<Judgement, TrustError> {
+        let approvals = poll.tags.iter().map(|tag| self.real.tags[*tag]).collect();
+        let candidate = Candidate { tip: self.real.ids[poll.tip], approvals, heartbeat: None };
+        judge(&self.real, &self.root, mark, &candidate, seconds(poll.now))
+    }
+
+    fn assess(&self, memory: &Memory, poll: &Poll) -> Result<trust::Assessment, TrustError> {
+        let approvals = poll.tags.iter().map(|tag| self.real.tags[*tag]).collect();
+        let heartbeat = poll.heartbeat.map(|number| self.real.heartbeats[number]);
+        let candidate = Candidate { tip: self.real.ids[poll.tip], approvals, heartbeat };
+        assess(&self.real, &self.root, memory, &candidate, seconds(poll.now))
     }
 
     /// The number of the last commit in effect.
@@ -160,7 +181,10 @@ impl Looking {
     }
 
     /// What the real rule says, in the model's words.
-    fn answer(&self, judgement: &Judgement) -> (usize, Option<(usize, Vec<(String, bool)>)>, Option<(usize, &'static str)>) {
+    fn answer(
+        &self,
+        judgement: &Judgement,
+    ) -> (usize, Option<(usize, Vec<(String, bool)>)>, Option<(usize, &'static str)>) {
         let pending = judgement.pending.as_ref().map(|pending| {
             let needs = pending.needs.iter().map(|need| (need.scope.clone(), need.new_policy));
             let mut needs: Vec<(String, bool)> = needs.collect();
@@ -191,25 +215,57 @@ fn the_rule_is_the_model_over_random_histories() {
 fn as_the_model_says(history: &History, _: u64) -> Result<Seen, String> {
     let looking = Looking::new(history);
     let mut seen = Seen::new();
-    let mut mark: Option<(usize, HighWater)> = None;
-    for Poll { tip, now } in &history.polls {
-        let expected = model::judge(history, mark.as_ref().map(|(id, _)| *id), *tip, *now);
-        let found = looking.judge(mark.as_ref().map(|(_, mark)| mark), *tip, *now);
+    let mut expected_memory = model::Memory::default();
+    let mut memory = Memory::default();
+    for (number, poll) in history.polls.iter().enumerate() {
+        let expected = model::assess(history, &expected_memory, poll);
+        let found = looking.assess(&memory, poll);
         match (expected, found) {
             (Ok(expected), Ok(found)) => {
-                let answer = looking.answer(&found);
-                if !same(&expected, &answer) {
-                    return Err(format!("offered #{tip}, the model says {expected:?}, the rule {answer:?}"));
+                let is_verified = found.judgement.verified.is_some();
+                let answer = is_verified.then(|| looking.answer(&found.judgement));
+                let problem = found.freshness.problem.as_ref().map(|problem| problem.code().0);
+                let heartbeat = found.freshness.heartbeat.clone();
+                let newest = heartbeat.as_ref().map(|mark| looking.real.heartbeat_number(&mark.commit));
+                let judged = match (&expected.answer, &answer) {
+                    (None, None) => true,
+                    (Some(expected), Some(answer)) => same(expected, answer),
+                    _ => false,
+                };
+                // The same heartbeat may have been made twice.
+                let newest_is = expected.heartbeat.map(|number| looking.real.heartbeats[number])
+                    == newest.map(|number| looking.real.heartbeats[number]);
+                let problem_is = problem.is_some() != expected.problems.is_empty()
+                    && problem.is_none_or(|code| expected.problems.contains(code));
+                if !judged || !newest_is || !problem_is {
+                    let found = (answer, newest, problem);
+                    return Err(format!("poll {number}: the model says {expected:?}, the rule {found:?}"));
                 }
-                count(&mut seen, history, mark.as_ref().map(|(id, _)| *id), &answer);
-                mark = Some((expected.effective, found.high_water));
+                problem.into_iter().for_each(|code| *seen.entry(code).or_default() += 1);
+                if history.host.requires_freshness && newest.is_some() {
+                    *seen.entry("fresh").or_default() += 1;
+                }
+                if let (Some(expected), Some(answer)) = (expected.answer, answer) {
+                    count(
+                        &mut seen,
+                        history,
+                        expected_memory.mark.map(|(mark, _)| mark),
+                        &answer,
+                        expected.sealed,
+                    );
+                    expected_memory.mark = Some((expected.effective, expected.sealed));
+                    memory.high_water = Some(found.judgement.high_water);
+                }
+                expected_memory.heartbeat = expected.heartbeat;
+                memory.heartbeat = heartbeat;
             }
             (Err(codes), Err(error)) if codes.contains(error.code().0) => {
                 *seen.entry(error.code().0).or_default() += 1;
             }
             (expected, found) => {
-                let found = found.map(|found| looking.answer(&found)).map_err(|error| error.code().0);
-                return Err(format!("offered #{tip}, the model says {expected:?}, the rule {found:?}"));
+                let found =
+                    found.map(|found| looking.answer(&found.judgement)).map_err(|error| error.code().0);
+                return Err(format!("poll {number}: the model says {expected:?}, the rule {found:?}"));
             }
         }
     }
@@ -236,7 +292,13 @@ fn same(expected: &Answer, (effective, pending, refused): &Found) -> bool {
     expected.effective == *effective && pending_is && refused_is
 }
 
-fn count(seen: &mut Seen, history: &History, mark: Option<usize>, (effective, pending, refused): &Found) {
+fn count(
+    seen: &mut Seen,
+    history: &History,
+    mark: Option<usize>,
+    (effective, pending, refused): &Found,
+    sealed: bool,
+) {
     let mut saw = |what| *seen.entry(what).or_default() += 1;
     if let Some((_, code)) = refused {
         saw(*code);
@@ -247,6 +309,9 @@ fn count(seen: &mut Seen, history: &History, mark: Option<usize>, (effective, pe
     let start = mark.unwrap_or(history.host.introduction);
     if *effective != start {
         saw("moved");
+    }
+    if sealed && *effective != start {
+        saw("sealed");
     }
     let line = history.line(*effective);
     let new: Vec<usize> = line.iter().copied().take_while(|id| *id != start).collect();
@@ -266,15 +331,34 @@ fn count(seen: &mut Seen, history: &History, mark: Option<usize>, (effective, pe
 }
 
 #[test]
-fn nothing_unsigned_is_ever_in_effect() {
+fn nothing_is_in_effect_that_nobody_answers_for() {
     for_all(HISTORIES / 4, |history, _| {
         let looking = Looking::new(history);
+        let trees = history.trees();
         let mut mark = None;
-        for Poll { tip, now } in &history.polls {
-            let Ok(judgement) = looking.judge(mark.as_ref(), *tip, *now) else { continue };
-            let effective = looking.effective(&judgement);
-            for id in history.line(effective).iter().take_while(|id| **id != history.host.introduction) {
-                if !matches!(history.commits[*id].signature, Signature::By(_, Quality::Good)) {
+        let mut offered = Vec::new();
+        for poll in &history.polls {
+            offered.extend(&poll.tags);
+            let Ok(judgement) = looking.judge(mark.as_ref(), poll) else { continue };
+            let line = history.line(looking.effective(&judgement));
+            let is_good = |signature| matches!(signature, Signature::By(_, Quality::Good));
+            let tagged =
+                |id| {
+                    history.tags.iter().enumerate().any(|(number, tag)| {
+                        tag.on == id && is_good(tag.signature) && offered.contains(&number)
+                    })
+                };
+            let approved = |id: usize| {
+                let commit = &history.commits[id];
+                is_good(commit.signature)
+                    && commit.approves.is_some_and(|approved| trees[approved] == trees[id])
+                    || tagged(id)
+            };
+            // From the newest commit down: an approval answers for everything below it.
+            let mut answered = false;
+            for id in line.into_iter().take_while(|id| *id != history.host.introduction) {
+                answered |= approved(id);
+                if !is_good(history.commits[id].signature) && !answered {
                     return Err(format!("#{id} is in effect"));
                 }
             }
@@ -288,24 +372,33 @@ fn nothing_unsigned_is_ever_in_effect() {
 fn a_host_that_looks_twice_sees_what_one_sees_that_looks_once() {
     for_all(HISTORIES / 4, |history, seed| {
         let looking = Looking::new(history);
-        let Poll { tip, now } = history.polls[history.polls.len() - 1];
-        let Ok(once) = looking.judge(None, tip, now) else { return Ok(Seen::new()) };
+        let poll = &history.polls[history.polls.len() - 1];
+        let tip = poll.tip;
+        let Ok(once) = looking.judge(None, poll) else { return Ok(Seen::new()) };
         let line = history.line(tip);
         let halfway = line[Dice::new(seed).below(line.len())];
-        let first = looking.judge(None, halfway, now).map_err(|error| error.to_string())?;
+        let first =
+            looking.judge(None, &Poll { tip: halfway, ..poll.clone() }).map_err(|error| error.to_string())?;
         // Offered what lies below the introduction, a host stays where it is.
-        let twice = looking.judge(Some(&first.high_water), tip, now).map_err(|error| error.to_string())?;
+        let twice = looking.judge(Some(&first.high_water), poll).map_err(|error| error.to_string())?;
         let (once, twice) = (looking.answer(&once), looking.answer(&twice));
         // Only a host that has a mark can tell a rewind from a fork.
-        let off = |answer: &Found| answer.2.is_some_and(|(commit, code)| commit == tip && ["E030", "E031"].contains(&code));
-        if once == twice || once.0 == twice.0 && off(&once) && off(&twice) { Ok(Seen::new()) } else { Err(format!("by #{halfway} {twice:?}, at once {once:?}")) }
+        let off = |answer: &Found| {
+            answer.2.is_some_and(|(commit, code)| commit == tip && ["E030", "E031"].contains(&code))
+        };
+        if once == twice || once.0 == twice.0 && off(&once) && off(&twice) {
+            Ok(Seen::new())
+        } else {
+            Err(format!("by #{halfway} {twice:?}, at once {once:?}"))
+        }
     });
 }
 
 #[test]
 fn a_bad_tip_takes_nothing_away() {
     for_all(HISTORIES / 4, |history, seed| {
-        let Poll { tip, now } = history.polls[history.polls.len() - 1];
+        let poll = &history.polls[history.polls.len() - 1];
+        let tip = poll.tip;
         let mut dice = Dice::new(seed);
         let signature = match dice.below(3) {
             0 => Signature::None,
@@ -317,14 +410,19 @@ fn a_bad_tip_takes_nothing_away() {
         let mut worse = history.clone();
         worse.commits.push(bad);
         let looking = Looking::new(&worse);
-        let (before, after) = (looking.judge(None, tip, now), looking.judge(None, worse.commits.len() - 1, now));
+        let on_top = Poll { tip: worse.commits.len() - 1, ..poll.clone() };
+        let (before, after) = (looking.judge(None, poll), looking.judge(None, &on_top));
         match (before, after) {
             (Ok(before), Ok(after)) => {
                 let (before, after) = (looking.answer(&before), looking.answer(&after));
                 let stays = before.0 == after.0 && before.1 == after.1 && after.2.is_some();
                 // What was refused below it still is.
                 let refusal = before.2.is_none() || before.2 == after.2 || !history.line(tip).contains(&1);
-                if stays && refusal { Ok(Seen::new()) } else { Err(format!("{before:?}, with the bad tip {after:?}")) }
+                if stays && refusal {
+                    Ok(Seen::new())
+                } else {
+                    Err(format!("{before:?}, with the bad tip {after:?}"))
+                }
             }
             (Err(_), Err(_)) => Ok(Seen::new()),
             (before, after) => Err(format!("{before:?}, with the bad tip {after:?}")),
@@ -335,29 +433,45 @@ fn a_bad_tip_takes_nothing_away() {
 #[test]
 fn the_order_of_approvals_does_not_matter() {
     for_all(HISTORIES / 4, |history, seed| {
-        let Poll { tip, now } = history.polls[history.polls.len() - 1];
+        let poll = &history.polls[history.polls.len() - 1];
+        let now = poll.now;
         let looking = Looking::new(history);
-        let Ok(judgement) = looking.judge(None, tip, now) else { return Ok(Seen::new()) };
-        let (Some(pending), None) = (&judgement.pending, &judgement.rejection) else { return Ok(Seen::new()) };
+        let Ok(judgement) = looking.judge(None, poll) else { return Ok(Seen::new()) };
+        let (Some(pending), None) = (&judgement.pending, &judgement.rejection) else {
+            return Ok(Seen::new());
+        };
         let pending = looking.real.number(&pending.commit);
         let effective = looking.effective(&judgement);
         let Some(history::Content::Policy(policy)) = history.tree(effective).remove(history::POLICY) else {
             return Err("in effect without a policy".into());
         };
         let mut dice = Dice::new(seed);
-        let mut keys: Vec<Key> = policy.principals.values().filter_map(|keys| keys.first()).filter(|(_, last)| last.is_none_or(|last| now <= last)).map(|(key, _)| *key).collect();
+        let mut keys: Vec<Key> = policy
+            .principals
+            .values()
+            .filter_map(|keys| keys.first())
+            .filter(|(_, last)| last.is_none_or(|last| now <= last))
+            .map(|(key, _)| *key)
+            .collect();
         keys.retain(|_| dice.percent(60));
         let in_effect = |keys: &[Key]| {
             let mut approved = history.clone();
             let mut on = pending;
             for key in keys {
                 let signature = Signature::By(*key, Quality::Good);
-                let approval = Commit { parents: vec![on], edits: Vec::new(), approves: Some(pending), signature, twin: None };
+                let approval = Commit {
+                    parents: vec![on],
+                    edits: Vec::new(),
+                    approves: Some(pending),
+                    signature,
+                    twin: None,
+                };
                 approved.commits.push(approval);
                 on = approved.commits.len() - 1;
             }
             let looking = Looking::new(&approved);
-            let judgement = looking.judge(None, on, now).map_err(|error| error.to_string())?;
+            let judgement =
+                looking.judge(None, &Poll { tip: on, ..poll.clone() }).map_err(|error| error.to_string())?;
             Ok::<_, String>(approved.tree(looking.effective(&judgement)) == approved.tree(pending))
         };
         let one = in_effect(&keys)?;

@@ -3,15 +3,17 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::LazyLock;
 
+use abide::config::Span;
 use abide::source::{Entry, ObjectError, Objects};
+use abide::trust::heartbeat::{self, Heartbeat};
 use abide::trust::key::{PublicKey, ed25519_blob};
 use abide::trust::sshsig::{Envelope, GIT, Hash, signed_data, touched_data};
-use abide::trust::{Introduction, IntroductionKey, RootOfTrust};
+use abide::trust::{FreshnessMode, FreshnessRule, Introduction, IntroductionKey, RootOfTrust};
 use ed25519_dalek::{Signer, SigningKey};
 use gix::ObjectId;
 use gix::objs::Kind;
 
-use super::history::{Content, History, Key, Policy, Quality, Signature, Time, Tree};
+use super::history::{self, Content, History, Key, Policy, Quality, Signature, Time, Tree};
 
 /// Day 0, 2026-01-01.
 const BEGINNING: i64 = 1_767_225_600;
@@ -28,6 +30,10 @@ pub struct Real {
     objects: HashMap<ObjectId, (Kind, Vec<u8>)>,
     /// The names of the commits, by their numbers.
     pub ids: Vec<ObjectId>,
+    /// The names of the tags.
+    pub tags: Vec<ObjectId>,
+    /// The names of the commits that hold heartbeats.
+    pub heartbeats: Vec<ObjectId>,
 }
 
 struct Pair {
@@ -63,6 +69,22 @@ impl Real {
             let name = real.add(Kind::Commit, raw);
             real.ids.push(name);
         }
+        for (number, tag) in history.tags.iter().enumerate() {
+            let payload = format!(
+                "object {}\ntype commit\ntag abide/approve/{number}\ntagger A <a@example.org> {BEGINNING} +0000\n\nYes\n",
+                real.ids[tag.on]
+            );
+            let armoured = match tag.signature {
+                Signature::None => String::new(),
+                Signature::By(key, quality) => sign(key, GIT, quality, payload.as_bytes()),
+            };
+            let name = real.add(Kind::Tag, format!("{payload}{armoured}").into_bytes());
+            real.tags.push(name);
+        }
+        for heartbeat in &history.heartbeats {
+            let name = real.heartbeat(heartbeat);
+            real.heartbeats.push(name);
+        }
         real
     }
 
@@ -75,12 +97,53 @@ impl Real {
                 key: IntroductionKey::Key(Box::new(public(history.host.key).clone())),
             },
             break_glass: Vec::new(),
+            freshness: FreshnessRule {
+                mode: match history.host.requires_freshness {
+                    true => FreshnessMode::Require,
+                    false => FreshnessMode::Warn,
+                },
+                max_age: history
+                    .host
+                    .max_age
+                    .map(|days| Span { seconds: u64::try_from(days).unwrap() * 86400 }),
+            },
         }
     }
 
     /// The number of a commit, by its name.
     pub fn number(&self, hex: &str) -> usize {
         self.ids.iter().position(|id| id.to_string() == hex).unwrap()
+    }
+
+    /// The number of a heartbeat, by the name of its commit.
+    pub fn heartbeat_number(&self, hex: &str) -> usize {
+        self.heartbeats.iter().position(|id| id.to_string() == hex).unwrap()
+    }
+
+    fn heartbeat(&mut self, said: &history::Heartbeat) -> ObjectId {
+        let raw = self.commit(self.ids[said.payload]).unwrap();
+        let commit = abide::trust::commit::Commit::parse(&raw, gix::hash::Kind::Sha1);
+        let statement = Heartbeat {
+            fleet: said.fleet.into(),
+            reference: "refs/heads/main".into(),
+            tip: self.ids[said.tip].to_string(),
+            payload: commit.map_or_else(|_| "0".repeat(64), |commit| commit.payload_hash()),
+            sequence: said.sequence,
+            issued: seconds(said.issued),
+            expires: seconds(said.expires),
+        };
+        let mut text = statement.text().unwrap();
+        if let Signature::By(key, quality) = said.signature {
+            text.push_str(&sign(key, heartbeat::NAMESPACE, quality, text.as_bytes()));
+        }
+        let blob = self.add(Kind::Blob, text.into_bytes());
+        let tree = [b"100644 heartbeat\0".as_slice(), blob.as_slice()].concat();
+        let tree = self.add(Kind::Tree, tree);
+        let who = format!("A <a@example.org> {BEGINNING} +0000");
+        self.add(
+            Kind::Commit,
+            format!("tree {tree}\nauthor {who}\ncommitter {who}\n\nHeartbeat\n").into_bytes(),
+        )
     }
 
     fn add(&mut self, kind: Kind, bytes: Vec<u8>) -> ObjectId {
@@ -153,7 +216,7 @@ impl Real {
             head.push_str("HG:extra x\n");
         }
         let payload = format!("{head}\n{message}");
-        let armoured = sign(key, quality, payload.as_bytes());
+        let armoured = sign(key, GIT, quality, payload.as_bytes());
         format!("{head}gpgsig {}\n\n{message}", armoured.trim_end().replace('\n', "\n ")).into_bytes()
     }
 
@@ -166,12 +229,12 @@ impl Real {
     }
 }
 
-fn sign(key: Key, quality: Quality, payload: &[u8]) -> String {
+fn sign(key: Key, namespace: &str, quality: Quality, payload: &[u8]) -> String {
     if quality == Quality::OpenPgp {
         return "-----BEGIN PGP SIGNATURE-----\n\niHUEABYK\n-----END PGP SIGNATURE-----\n".to_owned();
     }
     let Pair { secret, public } = &KEYS[usize::from(key.0)];
-    let namespace = if quality == Quality::OtherNamespace { "file" } else { GIT };
+    let namespace = if quality == Quality::OtherNamespace { "file" } else { namespace };
     let payload = if quality == Quality::OtherContent { b"something else".as_slice() } else { payload };
     let mut data = signed_data(namespace, Hash::Sha512, payload);
     let touch = public.application().map(|_| (u8::from(quality != Quality::Untouched), 7));
@@ -200,21 +263,28 @@ fn toml(policy: &Policy) -> String {
     if policy.too_new {
         text.push_str("minimum-agent = \"999.0\"\n");
     }
-    for (name, keys) in &policy.principals {
+    let keys = |keys: &[(Key, Option<Time>)]| {
         let keys = keys.iter().map(|(key, last)| {
             let last = last.map(|day| jiff::Timestamp::from_second(seconds(day)).unwrap());
             let last = last.map_or_else(String::new, |time| format!(", not-after = {time}"));
             format!("{{ key = \"{}\"{last} }}", public(*key))
         });
-        text.push_str(&format!("[principal.{name}]\nkeys = [{}]\n", keys.collect::<Vec<_>>().join(", ")));
+        keys.collect::<Vec<_>>().join(", ")
+    };
+    if !policy.heartbeat_keys.is_empty() {
+        text.push_str(&format!("[heartbeat]\nkeys = [{}]\n", keys(&policy.heartbeat_keys)));
+    }
+    for (name, own) in &policy.principals {
+        text.push_str(&format!("[principal.{name}]\nkeys = [{}]\n", keys(own)));
     }
     for scope in &policy.scopes {
         let paths: Vec<String> = scope.paths.iter().map(ToString::to_string).collect();
         text.push_str(&format!(
-            "[[scope]]\nname = \"{}\"\npaths = {paths:?}\nsigners = {:?}\nthreshold = {}\n",
+            "[[scope]]\nname = \"{}\"\npaths = {paths:?}\nsigners = {:?}\nthreshold = {}\nmerge = \"{}\"\n",
             scope.name,
             scope.signers.iter().collect::<Vec<_>>(),
-            scope.threshold
+            scope.threshold,
+            if scope.seal { "seal" } else { "signed" }
         ));
     }
     text
