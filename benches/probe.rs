@@ -2,6 +2,8 @@
 //!
 //! - `probe work hashed|known LIST`: what every answer to "is the host as declared?" has to do at least, and nothing else: read the
 //!   files of the list and hash them (or only ask for their attributes), read dpkg's status, ask systemd for the units.
+//! - `probe work durable LIST`: what writing the files of the list that are missing costs when each, its name and a note before and
+//!   after have to be on disk: as few and as small waits as will do.
 //! - `probe time ROUNDS PREPARE PROGRAM…`: runs the program so often, each time after the shell command `PREPARE`; prints
 //!   median and least wall time and the CPU time in milliseconds, and the largest memory in MiB.
 //! - `probe heal FILE…`: spoils one file after the other and prints how long each stayed so, in milliseconds.
@@ -14,9 +16,11 @@
 
 use nix::sys::resource::{UsageWho, getrusage};
 use sha2::{Digest, Sha256};
+use std::collections::BTreeSet;
 use std::hint::black_box;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 use zbus::Message;
@@ -28,6 +32,7 @@ fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match words.as_slice() {
+        ["work", "durable", list] => write_durably(list),
         ["work", how, list] => work(*how == "hashed", list),
         ["time", rounds, prepare, program @ ..] => {
             time(rounds.parse().expect("a number of rounds"), prepare, program);
@@ -56,6 +61,34 @@ fn work(hashed: bool, list: &str) {
     if !units.is_empty() {
         ask_systemd(&units);
     }
+}
+
+fn write_durably(list: &str) {
+    let list = std::fs::read_to_string(list).expect("the list");
+    let paths = list.lines().filter_map(|line| line.strip_prefix("file ")).map(Path::new);
+    let missing: Vec<&Path> = paths.filter(|path| !path.exists()).collect();
+    let mut note = std::fs::File::create("/var/lib/probe-note").expect("a note");
+    let mut tell =
+        |text: &str| note.write_all(text.as_bytes()).and_then(|()| note.sync_data()).expect("a note");
+    tell("about to write");
+    let staged = |path: &Path| path.with_extension("staged");
+    let files: Vec<std::fs::File> = missing
+        .iter()
+        .map(|path| {
+            let mut file = std::fs::File::create(staged(path)).expect("a file");
+            file.write_all(&[b'x'; 1015]).expect("written");
+            // Has it written already, so that one commit of the file system's journal does for all.
+            rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed).expect("advice");
+            file
+        })
+        .collect();
+    files.iter().for_each(|file| file.sync_all().expect("synced"));
+    missing.iter().for_each(|path| std::fs::rename(staged(path), path).expect("renamed"));
+    let folders: BTreeSet<&Path> = missing.iter().filter_map(|path| path.parent()).collect();
+    for folder in folders {
+        std::fs::File::open(folder).and_then(|folder| folder.sync_all()).expect("synced");
+    }
+    tell("written");
 }
 
 /// One conversation over systemd's own socket: log in, `ListUnitsByNames`, and all properties of every unit.

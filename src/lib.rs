@@ -22,6 +22,8 @@
 
 pub mod error;
 
+pub mod progress;
+
 pub mod config;
 
 pub mod source;
@@ -47,5 +49,7 @@ pub mod system;
 pub mod daemon;
 
 pub mod enroll;
+
+pub mod author;
 
 pub mod cli;

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crate::error::Problem;
 use crate::plan::{Attributes, GroupAction, PackageAction, Run, UnitAction, UserAction, WriteFile};
+use crate::progress::Tell;
 
 /// One change of one unit.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,8 +62,8 @@ pub trait Effector {
     /// Makes durable which names the given directories hold.
     fn sync_directories(&mut self, directories: &BTreeSet<PathBuf>) -> Result<(), Problem>;
 
-    /// One package transaction; all actions have the same options. One answer for each; lines of progress go to `say`.
-    fn packages(&mut self, actions: &[PackageAction], say: &mut dyn FnMut(&str)) -> Vec<Result<(), Problem>>;
+    /// One package transaction; all actions have the same options. One answer for each; progress goes to `say`.
+    fn packages(&mut self, actions: &[PackageAction], say: &mut Tell<'_>) -> Vec<Result<(), Problem>>;
     /// Changes units: masks and enablement first, then all jobs at once. One answer for each.
     fn units(&mut self, changes: &[UnitChange]) -> Vec<Result<(), Problem>>;
     /// Lets systemd read its unit files again.

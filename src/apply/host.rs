@@ -1,19 +1,22 @@
 //! The real host behind apply: a thin layer over [`system`](crate::system).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::cell::OnceCell;
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use super::transaction::transaction;
 use super::{Effector, UnitChange};
 use crate::error::{Code, Explain, Problem, escaped};
-use crate::plan::{Attributes, GroupAction, PackageAction, PackageOperation, Run, UserAction, WriteFile};
+use crate::plan::{Attributes, GroupAction, PackageAction, Run, UserAction, WriteFile};
+use crate::progress::Tell;
 use crate::system::accounts::{self, Owners};
 use crate::system::fs::{self, Backups, FsError};
-use crate::system::observe::{PackageState, PathNeed, PathState};
-use crate::system::packages::{self, PackageError, PackageManager};
-use crate::system::systemd::{self, Systemd, SystemdError, Transient, TransientOutput};
-use crate::system::{clock, fs::Staged};
+use crate::system::observe::{PathNeed, PathState};
+use crate::system::packages;
+use crate::system::systemd::{self, SystemdError, Transient, TransientOutput};
+use crate::system::{Host, clock, fs::Staged};
 
 /// Unit in which commands run, without its suffix.
 const COMMAND_UNIT: &str = "abide-command";
@@ -27,14 +30,14 @@ const VALIDATE_TIMEOUT: Duration = Duration::from_secs(60);
 /// Lines of a program's output that are kept to explain its failure.
 const KEPT_LINES: usize = 10;
 
-/// This host. Connections are opened when they are needed first.
-pub struct LocalHost {
-    owners: Owners,
+/// This host, with the connections that were made to observe it.
+pub struct LocalHost<'a> {
+    host: &'a mut Host,
+    /// Read when they are needed first, and anew after accounts may have changed.
+    owners: OnceCell<Owners>,
     backups: PathBuf,
     backup_limit: u64,
     store: Option<Backups>,
-    systemd: Option<Systemd>,
-    packages: Option<Box<dyn PackageManager>>,
     start: Instant,
 }
 
@@ -47,9 +50,6 @@ enum HostError {
     /// A validator refused a file (E403).
     #[error("{program} refuses the new content of {path}: it {end}")]
     Refused { program: String, path: PathBuf, end: String },
-    /// There is no known package manager (E404).
-    #[error("this host has no package manager that abide knows")]
-    NoPackageManager,
     /// The backup store cannot be made (E405).
     #[error("the backup store {path} cannot be made")]
     Backup { path: PathBuf, source: std::io::Error },
@@ -60,7 +60,6 @@ impl Explain for HostError {
         Code(match self {
             HostError::Command { .. } => "E402",
             HostError::Refused { .. } => "E403",
-            HostError::NoPackageManager => "E404",
             HostError::Backup { .. } => "E405",
         })
     }
@@ -71,49 +70,35 @@ impl Explain for HostError {
                 "correct the command or what it complains about; the next run tries again"
             }
             HostError::Refused { .. } => "correct the content; the file on the host is unchanged",
-            HostError::NoPackageManager => "install apt or dnf, or take packages off this host's roles",
             HostError::Backup { .. } => "check the state folder and the free space of its file system",
         }
         .into()
     }
 }
 
-impl LocalHost {
+impl<'a> LocalHost<'a> {
     /// The host, with the folder for former contents of files and how many bytes it may hold.
-    pub fn new(backups: &Path, backup_limit: u64) -> LocalHost {
+    pub fn new(host: &'a mut Host, backups: &Path, backup_limit: u64) -> LocalHost<'a> {
         LocalHost {
-            owners: Owners::load(),
+            host,
+            owners: OnceCell::new(),
             backups: backups.to_owned(),
             backup_limit,
             store: None,
-            systemd: None,
-            packages: None,
             start: clock::instant(),
         }
     }
 
-    fn systemd(&mut self) -> Result<&Systemd, Problem> {
-        let systemd = match self.systemd.take() {
-            Some(systemd) => systemd,
-            None => Systemd::connect()?,
-        };
-        Ok(self.systemd.insert(systemd))
-    }
-
-    fn packages(&mut self) -> Result<&dyn PackageManager, Problem> {
-        let manager = match self.packages.take() {
-            Some(manager) => manager,
-            None => packages::detect().ok_or(HostError::NoPackageManager)?,
-        };
-        Ok(&**self.packages.insert(manager))
+    fn owners(&self) -> &Owners {
+        self.owners.get_or_init(Owners::load)
     }
 
     fn transient(&mut self, transient: &Transient) -> Result<TransientOutput, Problem> {
-        Ok(self.systemd()?.run_transient(transient, &mut |_| {})?)
+        Ok(self.host.systemd()?.run_transient(transient, &mut |_| {})?)
     }
 }
 
-impl Effector for LocalHost {
+impl Effector for LocalHost<'_> {
     type Staged = Staged;
 
     fn now(&self) -> i64 {
@@ -147,7 +132,7 @@ impl Effector for LocalHost {
     }
 
     fn stage(&mut self, file: &WriteFile, bytes: &[u8]) -> Result<Staged, Problem> {
-        Ok(fs::stage(file, bytes, &self.owners, &tag())?)
+        Ok(fs::stage(file, bytes, self.owners(), &tag())?)
     }
 
     fn validate(&mut self, command: &[String], staged: &Staged) -> Result<(), Problem> {
@@ -189,7 +174,7 @@ impl Effector for LocalHost {
     }
 
     fn make_directory(&mut self, path: &Path, attributes: &Attributes) -> Result<(), Problem> {
-        Ok(fs::make_directory(path, attributes, &self.owners)?)
+        Ok(fs::make_directory(path, attributes, self.owners())?)
     }
 
     fn make_symlink(
@@ -199,11 +184,11 @@ impl Effector for LocalHost {
         attributes: &Attributes,
         force: bool,
     ) -> Result<(), Problem> {
-        Ok(fs::make_symlink(path, target, attributes, force, &self.owners, &tag())?)
+        Ok(fs::make_symlink(path, target, attributes, force, self.owners(), &tag())?)
     }
 
     fn set_attributes(&mut self, path: &Path, attributes: &Attributes) -> Result<(), Problem> {
-        Ok(fs::set_attributes(path, attributes, &self.owners)?)
+        Ok(fs::set_attributes(path, attributes, self.owners())?)
     }
 
     fn remove(&mut self, path: &Path, recursive: bool) -> Result<(), Problem> {
@@ -214,20 +199,27 @@ impl Effector for LocalHost {
         Ok(fs::sync_directories(directories)?)
     }
 
-    fn packages(&mut self, actions: &[PackageAction], say: &mut dyn FnMut(&str)) -> Vec<Result<(), Problem>> {
-        let answers = match self.packages() {
+    fn packages(&mut self, actions: &[PackageAction], say: &mut Tell<'_>) -> Vec<Result<(), Problem>> {
+        let answers = match self.host.packages() {
             Ok(manager) => transaction(manager, actions, say),
-            Err(problem) => actions.iter().map(|_| Err(problem.clone())).collect(),
+            Err(error) => {
+                let problem = Problem::from(error);
+                actions.iter().map(|_| Err(problem.clone())).collect()
+            }
         };
-        // Packages bring users and groups of their own.
-        self.owners = Owners::load();
+        // Packages bring users and groups of their own, and perhaps another systemd.
+        self.owners.take();
+        self.host.forget_systemd();
         answers
     }
 
     fn units(&mut self, changes: &[UnitChange]) -> Vec<Result<(), Problem>> {
-        let systemd = match self.systemd() {
+        let systemd = match self.host.systemd() {
             Ok(systemd) => systemd,
-            Err(problem) => return changes.iter().map(|_| Err(problem.clone())).collect(),
+            Err(error) => {
+                let problem = Problem::from(error);
+                return changes.iter().map(|_| Err(problem.clone())).collect();
+            }
         };
         let changes: Vec<systemd::UnitChange> = changes
             .iter()
@@ -241,18 +233,18 @@ impl Effector for LocalHost {
     }
 
     fn daemon_reload(&mut self) -> Result<(), Problem> {
-        Ok(self.systemd()?.daemon_reload()?)
+        Ok(self.host.systemd()?.daemon_reload()?)
     }
 
     fn user(&mut self, action: &UserAction) -> Result<(), Problem> {
         accounts::change_user(action)?;
-        self.owners = Owners::load();
+        self.owners.take();
         Ok(())
     }
 
     fn group(&mut self, action: &GroupAction) -> Result<(), Problem> {
         accounts::change_group(action)?;
-        self.owners = Owners::load();
+        self.owners.take();
         Ok(())
     }
 
@@ -270,7 +262,7 @@ impl Effector for LocalHost {
             ..Transient::default()
         })?;
         // Whatever it did, it may have made users or groups.
-        self.owners = Owners::load();
+        self.owners.take();
         if !output.timed_out && output.code.is_some_and(|code| run.success.contains(&code)) {
             return Ok(());
         }
@@ -286,12 +278,12 @@ impl Effector for LocalHost {
     }
 
     fn settle_packages(&mut self) -> Result<(), Problem> {
-        self.systemd()?.adopt(packages::UNIT, &mut |_| {})?;
-        Ok(self.packages()?.repair(&mut |_| {})?)
+        self.host.systemd()?.adopt(packages::UNIT, &mut |_| {})?;
+        Ok(self.host.packages()?.repair(&mut |_| {})?)
     }
 
     fn settle_commands(&mut self) -> Result<(), Problem> {
-        self.systemd()?.adopt(COMMAND_UNIT, &mut |_| {})?;
+        self.host.systemd()?.adopt(COMMAND_UNIT, &mut |_| {})?;
         Ok(())
     }
 }
@@ -309,72 +301,6 @@ fn open_backups(path: &Path, limit: u64) -> Result<Backups, Problem> {
 /// Marks the temporary files of this run.
 fn tag() -> String {
     std::process::id().to_string()
-}
-
-/// All of it in one transaction. When that fails, what is wrong by itself is left out and the rest tried again, so that one
-/// package that nobody offers does not keep the others away.
-fn transaction(
-    manager: &dyn PackageManager,
-    actions: &[PackageAction],
-    say: &mut dyn FnMut(&str),
-) -> Vec<Result<(), Problem>> {
-    let Err(error) = manager.execute(actions, say) else {
-        return actions.iter().map(|_| Ok(())).collect();
-    };
-    let mut answers: Vec<Option<PackageError>> = if actions.len() > 1 && is_about_packages(&error) {
-        actions.iter().map(|action| manager.simulate(std::slice::from_ref(action)).err()).collect()
-    } else {
-        actions.iter().map(|_| Some(error.clone())).collect()
-    };
-    let rest = |answers: &[Option<PackageError>]| -> Vec<usize> {
-        (0..actions.len()).filter(|index| answers[*index].is_none()).collect()
-    };
-    let sound = rest(&answers);
-    if !sound.is_empty() {
-        let chosen: Vec<PackageAction> = sound.iter().map(|index| actions[*index].clone()).collect();
-        let last =
-            if sound.len() < actions.len() { manager.execute(&chosen, say).err() } else { Some(error) };
-        if let Some(error) = last {
-            let names: BTreeSet<String> = chosen.iter().map(|action| action.name.clone()).collect();
-            let states = manager.observe(&names).unwrap_or_default();
-            for index in sound {
-                answers[index] = (!is_satisfied(&actions[index], &states)).then(|| error.clone());
-            }
-        }
-    }
-    answers.into_iter().map(|answer| answer.map_or(Ok(()), |error| Err(error.into()))).collect()
-}
-
-/// Whether an error may be the fault of some of the packages and not of all.
-fn is_about_packages(error: &PackageError) -> bool {
-    matches!(
-        error,
-        PackageError::UnknownPackage { .. }
-            | PackageError::UnknownVersion { .. }
-            | PackageError::WouldRemove { .. }
-            | PackageError::WouldDowngrade { .. }
-            | PackageError::Held { .. }
-            | PackageError::Unsolvable { .. }
-            | PackageError::Failed { .. }
-            | PackageError::Grammar { .. }
-    )
-}
-
-/// Whether a package is as an action wants it, after a transaction that failed in part.
-fn is_satisfied(action: &PackageAction, states: &BTreeMap<String, PackageState>) -> bool {
-    let absent = PackageState::default();
-    let state = states.get(&action.name).unwrap_or(&absent);
-    match action.operation {
-        PackageOperation::Install => {
-            !state.broken
-                && state.installed.is_some()
-                && (action.version.is_none() || action.version == state.installed)
-        }
-        PackageOperation::Remove => state.installed.is_none(),
-        PackageOperation::Purge => state.installed.is_none() && !state.config_files,
-        PackageOperation::Hold => state.held,
-        PackageOperation::Unhold => !state.held,
-    }
 }
 
 /// How a program ended, in words.

@@ -6,6 +6,7 @@
 //!
 //! **Invariant:** at every instant the journal on disk tells which effects may have happened, so that the next start can finish.
 
+mod debts;
 mod effector;
 mod failpoint;
 mod files;
@@ -13,6 +14,7 @@ pub mod host;
 mod recover;
 mod run;
 mod schedule;
+mod transaction;
 mod units;
 
 pub use effector::{Effector, UnitChange};
@@ -22,7 +24,6 @@ pub use run::run;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Code, Explain, Problem};
-use crate::plan::Step;
 use crate::resource::{Content, ResourceId};
 use crate::state::{Counts, Notification, StateError};
 
@@ -83,20 +84,6 @@ impl Outcome {
         }
         counts
     }
-}
-
-/// What the caller is told while a plan is applied, for a terminal and the journal.
-#[derive(Debug)]
-pub enum Progress<'a> {
-    /// This is under way now, such as `installing 3 packages`.
-    Doing(&'a str),
-    /// A step is over.
-    Finished {
-        /// The step.
-        step: &'a Step,
-        /// How it fared.
-        result: &'a StepResult,
-    },
 }
 
 /// Where the bytes of contents are read.

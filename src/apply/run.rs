@@ -7,14 +7,11 @@ use super::effector::UnitChange;
 use super::failpoint::reach;
 use super::files::{self, Results};
 use super::schedule::{Class, Place, Schedule, name, path};
-use super::{ApplyError, Contents, Effector, Outcome, Progress, StepOutcome, StepResult, in_words, units};
+use super::{ApplyError, Contents, Effector, Outcome, StepOutcome, StepResult, in_words, units};
 use crate::error::{Code, Explain, Problem, escaped};
-use crate::plan::{Effect, PackageAction, PackageOptions, Plan, Step, UnitAction};
-use crate::resource::ResourceId;
-use crate::state::{Finished, Intent, Notification, Owed, RunResult, RunStart, State, StepRecord};
-
-/// Seconds that a job which is owed from an earlier run may take: systemd's own default.
-const OWED_TIMEOUT: u32 = 90;
+use crate::plan::{Effect, PackageAction, PackageOptions, Plan, Step};
+use crate::progress::{Progress, Tell};
+use crate::state::{Finished, Intent, Notification, RunResult, RunStart, State, StepRecord};
 
 /// Executes a plan, then delivers what is owed from earlier runs. With nothing to do and nothing owed it writes nothing and
 /// returns an outcome without a run.
@@ -27,7 +24,7 @@ pub fn run<E: Effector>(
     effector: &mut E,
     state: &mut State,
     contents: &dyn Contents,
-    progress: &mut dyn FnMut(Progress<'_>),
+    progress: &mut Tell<'_>,
 ) -> Result<Outcome, ApplyError> {
     let steps = plan.steps.as_slice();
     let owed = state.owed()?;
@@ -62,24 +59,24 @@ fn result(step: &Step, outcome: StepOutcome) -> StepResult {
     StepResult { resource: step.resource.clone(), outcome, problem: None, took: 0 }
 }
 
-struct Work<'a, E> {
+pub(super) struct Work<'a, E> {
     /// The run's number.
-    number: i64,
-    plan: &'a Plan,
-    steps: &'a [Step],
-    schedule: Schedule<'a>,
-    results: Vec<StepResult>,
+    pub(super) number: i64,
+    pub(super) plan: &'a Plan,
+    pub(super) steps: &'a [Step],
+    pub(super) schedule: Schedule<'a>,
+    pub(super) results: Vec<StepResult>,
     /// Of the first path of each step, before and after.
-    fingerprints: Vec<(String, String)>,
+    pub(super) fingerprints: Vec<(String, String)>,
     /// Whether an effect of the step took place.
-    touched: Vec<bool>,
+    pub(super) touched: Vec<bool>,
     /// systemd has to read its unit files again before it is asked for anything.
-    reload_due: bool,
-    effector: &'a mut E,
-    state: &'a mut State,
-    contents: &'a dyn Contents,
-    progress: &'a mut dyn FnMut(Progress<'_>),
-    problems: Vec<Problem>,
+    pub(super) reload_due: bool,
+    pub(super) effector: &'a mut E,
+    pub(super) state: &'a mut State,
+    pub(super) contents: &'a dyn Contents,
+    pub(super) progress: &'a mut Tell<'a>,
+    pub(super) problems: Vec<Problem>,
 }
 
 impl<E: Effector> Work<'_, E> {
@@ -138,7 +135,7 @@ impl<E: Effector> Work<'_, E> {
         reach("results written")
     }
 
-    fn effect(&self, (step, effect): Place) -> &Effect {
+    pub(super) fn effect(&self, (step, effect): Place) -> &Effect {
         &self.steps[step].change.effects[effect]
     }
 
@@ -160,37 +157,6 @@ impl<E: Effector> Work<'_, E> {
             before,
             creates: step.change.creates,
         }
-    }
-
-    /// What the effects of a batch make necessary: steps that need them may have to tell a unit or a command, and systemd may have
-    /// to read its unit files.
-    fn owed_because_of(&self, batch: &[Place], since: i64) -> Vec<Owed> {
-        let touched: BTreeSet<usize> = batch.iter().map(|(step, _)| *step).collect();
-        let mut owed = Vec::new();
-        for later in self.steps.iter().filter(|step| !step.report_only) {
-            let notifications = units::notifications(later);
-            if notifications.is_empty() {
-                continue;
-            }
-            for reason in later.needs.iter().filter(|need| touched.contains(need)) {
-                owed.extend(notifications.iter().map(|notification| Owed {
-                    notification: notification.clone(),
-                    resource: later.resource.clone(),
-                    reason: self.steps[*reason].resource.clone(),
-                    since,
-                }));
-            }
-        }
-        for place in batch.iter().filter(|place| units::needs_reload(self.effect(**place))) {
-            let resource = self.steps[place.0].resource.clone();
-            owed.push(Owed {
-                notification: Notification::DaemonReload,
-                resource: resource.clone(),
-                reason: resource,
-                since,
-            });
-        }
-        owed
     }
 
     /// One transaction for each set of options, in the order in which the sets come first.
@@ -219,8 +185,7 @@ impl<E: Effector> Work<'_, E> {
             if actions.is_empty() {
                 continue;
             }
-            let progress = &mut self.progress;
-            let answers = self.effector.packages(&actions, &mut |line| progress(Progress::Doing(line)));
+            let answers = self.effector.packages(&actions, &mut *self.progress);
             for (index, answer) in members.into_iter().zip(answers) {
                 if answer.is_err() {
                     failed.insert(batch[index].0);
@@ -259,7 +224,7 @@ impl<E: Effector> Work<'_, E> {
         Ok(results)
     }
 
-    fn daemon_reload(&mut self, finished: &mut Finished) -> Result<(), Problem> {
+    pub(super) fn daemon_reload(&mut self, finished: &mut Finished) -> Result<(), Problem> {
         self.effector.daemon_reload()?;
         self.reload_due = false;
         finished.paid.push(Notification::DaemonReload);
@@ -374,59 +339,6 @@ impl<E: Effector> Work<'_, E> {
             after,
             took: result.took,
         });
-        (self.progress)(Progress::Finished { step, result });
-    }
-
-    /// Delivers what earlier runs owe and no step of this one did. What a failed step of this run was to do stays owed.
-    fn pay_owed(&mut self) -> Result<(), ApplyError> {
-        let mut finished = Finished::default();
-        if self.reload_due
-            && let Err(problem) = self.daemon_reload(&mut finished)
-        {
-            self.problems.push(problem);
-        }
-        reach("owed reload done")?;
-        let blocked: BTreeSet<&ResourceId> = self
-            .results
-            .iter()
-            .filter(|result| !matches!(result.outcome, StepOutcome::Done))
-            .map(|result| &result.resource)
-            .collect();
-        let owed = self.state.owed()?;
-        let change = |owed: &Owed| {
-            let (unit, action) = match &owed.notification {
-                Notification::Reload(unit) => (unit, UnitAction::Reload),
-                Notification::Restart(unit) => (unit, UnitAction::Restart),
-                Notification::DaemonReload | Notification::Refresh(_) => return None,
-            };
-            (!blocked.contains(&owed.resource)).then(|| UnitChange {
-                unit: unit.clone(),
-                action,
-                timeout: OWED_TIMEOUT,
-            })
-        };
-        let (changes, _) = units::coalesce(&owed.iter().filter_map(change).collect::<Vec<_>>());
-        if !changes.is_empty() {
-            (self.progress)(Progress::Doing("delivering what is owed from an earlier run"));
-            for (change, answer) in changes.iter().zip(self.effector.units(&changes)) {
-                match answer {
-                    Ok(()) => finished.paid.extend(units::pays(change)),
-                    Err(problem) => self.problems.push(problem),
-                }
-            }
-        }
-        reach("owed units told")?;
-        // The plan was made with what is owed in mind: a command that it found as declared does not want to be run.
-        let unwanted = |notification: &Notification| match notification {
-            Notification::Refresh(resource) => self.plan.unchanged.contains(resource),
-            _ => false,
-        };
-        finished.paid.extend(owed.into_iter().map(|owed| owed.notification).filter(unwanted));
-        if !finished.paid.is_empty() {
-            self.state.complete(self.number, &finished)?;
-            reach("owed paid")?;
-        }
-        Ok(())
     }
 
     fn finish(self) -> Result<Outcome, ApplyError> {

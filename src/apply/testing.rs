@@ -13,6 +13,7 @@ use crate::plan::{
     Attributes, Change, Effect, GroupAction, PackageAction, PackageOperation, PackageOptions, Plan, Run,
     Step, UnitAction, UserAction, WriteFile,
 };
+use crate::progress::Tell;
 use crate::resource::{Content, ContentOrigin, Origin, ResourceId};
 use crate::state::{Cause, RunStart};
 
@@ -134,11 +135,7 @@ impl Effector for Memory {
     fn sync_directories(&mut self, directories: &BTreeSet<PathBuf>) -> Result<(), Problem> {
         self.does(format!("sync {} directories", directories.len()))
     }
-    fn packages(
-        &mut self,
-        actions: &[PackageAction],
-        _say: &mut dyn FnMut(&str),
-    ) -> Vec<Result<(), Problem>> {
+    fn packages(&mut self, actions: &[PackageAction], _say: &mut Tell<'_>) -> Vec<Result<(), Problem>> {
         let names: Vec<&str> = actions.iter().map(|action| action.name.as_str()).collect();
         self.log.push(format!("transaction {}", names.join(" ")));
         actions

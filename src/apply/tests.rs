@@ -9,6 +9,7 @@ use super::{ApplyError, Outcome, StepOutcome, failpoint, recover, run};
 use crate::plan::{Effect, Plan, Step, UnitAction};
 use crate::resource::ResourceId;
 use crate::state::{RunResult, State};
+use crate::system::Host;
 
 struct Bench {
     folder: tempfile::TempDir,
@@ -468,7 +469,8 @@ fn files_of_a_real_host_survive_a_death_anywhere() {
     for place in 0.. {
         let folder = disk();
         let at = |name: &str| folder.path().join(name).to_string_lossy().into_owned();
-        let mut host = LocalHost::new(&folder.path().join("backup"), 1 << 20);
+        let mut system = Host::open();
+        let mut host = LocalHost::new(&mut system, &folder.path().join("backup"), 1 << 20);
         let mut state = State::open(&folder.path().join("state")).unwrap();
         std::fs::write(at("b"), "former").unwrap();
         let file = |path: &str, content: &str| match write(path, content) {
@@ -508,7 +510,8 @@ fn files_of_a_real_host_survive_a_death_anywhere() {
 fn cost() {
     let folder = disk();
     let root = folder.path().to_string_lossy().into_owned();
-    let mut host = LocalHost::new(&folder.path().join("backup"), 1 << 20);
+    let mut system = Host::open();
+    let mut host = LocalHost::new(&mut system, &folder.path().join("backup"), 1 << 20);
     let mut state = State::open(&folder.path().join("state")).unwrap();
     let mut apply = |name: &str, steps: Vec<Step>| {
         let begun = std::time::Instant::now();

@@ -3,9 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use super::{Answer, DIFFERS, Global, OK, Output, need_folder, terminal};
+use crate::config::ConfigError;
 use crate::error::Problem;
+use crate::manifest::lint::lint;
 use crate::manifest::prove::{Family, Proof, prove};
 use crate::manifest::{FolderTree, Severity};
+use crate::system::clock;
 use crate::system::facts::{Facts, FactsError};
 
 /// Check a fleet's repository for every host it knows, without root and without a host.
@@ -42,7 +45,9 @@ struct Report<'a> {
 pub fn run(global: &Global, arguments: &Arguments) -> Answer {
     need_folder(&arguments.folder)?;
     let facts = arguments.facts.as_deref().map(read_facts).transpose()?;
-    let proof = prove(&FolderTree::new(&arguments.folder), &arguments.family, facts.as_ref());
+    let tree = FolderTree::new(&arguments.folder);
+    let mut proof = prove(&tree, &arguments.family, facts.as_ref());
+    proof.problems.extend(lint(&tree, clock::now()));
     let warned = arguments.strict && proof.problems.count(Severity::Warning) > 0;
     let ok = proof.holds() && !warned;
     if global.output == Output::Text && !proof.problems.is_empty() {
@@ -75,7 +80,7 @@ fn counted(number: usize, word: &str) -> String {
 
 /// Reads facts from a file.
 pub(super) fn read_facts(path: &Path) -> Result<Facts, FactsError> {
-    let text =
-        std::fs::read(path).map_err(|source| FactsError::Unreadable { path: path.to_owned(), source })?;
+    let text = std::fs::read(path)
+        .map_err(|source| FactsError::File(ConfigError::Unreadable { path: path.to_owned(), source }))?;
     Facts::recorded(&text, &path.display().to_string())
 }

@@ -11,6 +11,7 @@ use crate::daemon::poll;
 use crate::enroll::{EnrollError, Enrolled, Invitation, enroll, with_url};
 use crate::error::{Problem, escaped};
 use crate::plan::UnitAction;
+use crate::progress::Progress;
 use crate::report::{Event, EventKind, journal};
 use crate::state::State;
 use crate::system::systemd::{Systemd, UnitChange};
@@ -88,7 +89,7 @@ pub fn run(global: &Global, arguments: &Arguments) -> Answer {
     }
     need_root("enrolling a host")?;
     journal::open();
-    terminal::progress("fetching and proving the branch …");
+    terminal::progress(Progress::Doing("fetching and proving the branch …"));
     let enrolled = enroll(&global.paths(), &invitation);
     terminal::progress_done();
     let enrolled = enrolled?;

@@ -1,22 +1,18 @@
 //! `abide init`: a fleet's repository, with a policy and a signed introduction.
 
 use clap::Args;
-use std::io::Write as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use super::terminal::{Style, paint};
 use super::{Answer, Global, OK};
+use crate::author::{self, Git, GitError};
 use crate::error::{Code, Explain, Problem, escaped};
 use crate::source::Candidate;
 use crate::source::store::Repository;
 use crate::system::clock;
-use crate::system::exec::{self, Program};
-use crate::trust::key::{KeyError, PublicKey};
+use crate::trust::key::PublicKey;
 use crate::trust::{FreshnessRule, Introduction, IntroductionKey, RootOfTrust, judge};
-
-/// Signing may wait for a touch of a security key.
-const PATIENCE: Duration = Duration::from_secs(120);
 
 const FLEET_FILE: &str = "fleet.toml";
 const TRUST_FILE: &str = "trust.toml";
@@ -43,34 +39,6 @@ pub struct Arguments {
 /// What stands in the way of a new fleet.
 #[derive(Debug, thiserror::Error)]
 pub enum InitError {
-    /// E740: git or ssh-keygen failed.
-    #[error("`{command}` failed: {complaint}")]
-    Program {
-        /// The command.
-        command: String,
-        /// What it said.
-        complaint: String,
-        /// What to do.
-        help: &'static str,
-    },
-    /// E741: Git does not know who makes the commit.
-    #[error("Git does not know your name and address")]
-    NoIdentity,
-    /// E742: Git has no SSH key to sign with.
-    #[error("Git is not set to sign with an SSH key")]
-    NoKey,
-    /// E743: the key cannot be read.
-    #[error("the public key {} cannot be read", path.display())]
-    KeyUnreadable {
-        /// The file.
-        path: PathBuf,
-        /// The system's reason.
-        #[source]
-        source: std::io::Error,
-    },
-    /// E744: the key is not one that hosts accept.
-    #[error("the key cannot be used: {0}")]
-    Key(KeyError),
     /// E745: something is in the way.
     #[error("{} exists already", path.display())]
     Exists {
@@ -103,11 +71,6 @@ pub enum InitError {
 impl Explain for InitError {
     fn code(&self) -> Code {
         Code(match self {
-            InitError::Program { .. } => "E740",
-            InitError::NoIdentity => "E741",
-            InitError::NoKey => "E742",
-            InitError::KeyUnreadable { .. } => "E743",
-            InitError::Key(_) => "E744",
             InitError::Exists { .. } => "E745",
             InitError::NotEmpty { .. } => "E746",
             InitError::Detached => "E747",
@@ -118,13 +81,13 @@ impl Explain for InitError {
 
     fn remedy(&self) -> String {
         match self {
-            InitError::Program { help, .. } => (*help).to_owned(),
-            InitError::NoIdentity => "git config --global user.name 'Your Name'; git config --global user.email you@example.org".into(),
-            InitError::NoKey => "git config --global gpg.format ssh; git config --global user.signingkey ~/.ssh/id_ed25519.pub — or let `--new-key PATH` make a key".into(),
-            InitError::KeyUnreadable { .. } => "point `git config user.signingkey` at the .pub file of your key".into(),
-            InitError::Key(_) => "make an Ed25519 key with `--new-key PATH`, or `ssh-keygen -t ed25519-sk` for a security key".into(),
-            InitError::Exists { .. } => "choose another path, or move the file away; nothing is overwritten".into(),
-            InitError::NotEmpty { .. } => "choose a new folder, or run `git init` there first when its content belongs to the fleet".into(),
+            InitError::Exists { .. } => {
+                "choose another path, or move the file away; nothing is overwritten".into()
+            }
+            InitError::NotEmpty { .. } => {
+                "choose a new folder, or run `git init` there first when its content belongs to the fleet"
+                    .into()
+            }
             InitError::Detached => "check out the branch that hosts are to follow: `git switch main`".into(),
             InitError::Write { .. } => "check the folder's permissions and free space".into(),
             InitError::Name(_) => "use up to 64 letters, digits and `._@+-`".into(),
@@ -172,35 +135,29 @@ pub fn run(global: &Global, arguments: &Arguments) -> Answer {
 /// # Errors
 /// See [`InitError`]; what was written is taken away again when the commit cannot be made.
 pub fn found(arguments: &Arguments) -> Result<Founded, Problem> {
-    let author = Author::at(&arguments.directory)?;
+    let git = repository(&arguments.directory)?;
     for file in [FLEET_FILE, TRUST_FILE, ROLE_FILE] {
-        let path = author.directory.join(file);
+        let path = git.directory().join(file);
         if path.symlink_metadata().is_ok() {
             return Err(InitError::Exists { path }.into());
         }
     }
-    let email = author.identity()?;
+    let email = git.identity()?;
     let principal = principal(arguments.principal.as_deref(), &email)?;
-    let reference = author.branch()?;
+    let reference = git.branch().ok_or(InitError::Detached)?;
     let key = match &arguments.new_key {
-        Some(path) => author.new_key(path, &email)?,
-        None => author.signing_key()?,
+        Some(path) => new_key(&git, path, &email)?,
+        None => git.signing_key()?,
     };
-    let mut random = [0; 16];
-    getrandom::fill(&mut random).map_err(|error| InitError::Program {
-        command: "getrandom".into(),
-        complaint: error.to_string(),
-        help: "try again; the kernel gave no random numbers",
-    })?;
-    let fleet: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
-    let folder = author.directory.file_name().and_then(|name| name.to_str()).unwrap_or("fleet");
+    let fleet = identity()?;
+    let folder = git.directory().file_name().and_then(|name| name.to_str()).unwrap_or("fleet");
     let name = arguments.name.as_deref().unwrap_or(folder);
     let files = [
         (FLEET_FILE, fleet_file(name)),
         (TRUST_FILE, trust_file(&fleet, &reference, &principal, &key)),
         (ROLE_FILE, ROLE.to_owned()),
     ];
-    let introduction = author.introduce(&files)?;
+    let introduction = introduce(&git, &files)?;
     let key = IntroductionKey::Key(Box::new(key));
     let fingerprint = key.fingerprint();
     let root = RootOfTrust {
@@ -210,11 +167,12 @@ pub fn found(arguments: &Arguments) -> Result<Founded, Problem> {
         freshness: FreshnessRule::default(),
         break_glass: Vec::new(),
     };
-    prove(&author, &root)?;
-    let url = author.ask(&["config", "--get", "remote.origin.url"]).unwrap_or_else(|| "<url>".into());
+    prove(&git, &root)?;
+    author::remember(&git, &introduction, &fingerprint)?;
+    let url = git.ask(&["config", "--get", "remote.origin.url"]).unwrap_or_else(|| "<url>".into());
     Ok(Founded {
         enroll: format!("abide enroll {} --introduction {introduction} --key {fingerprint}", escaped(&url)),
-        directory: author.directory,
+        directory: git.directory().to_owned(),
         fleet,
         reference,
         introduction,
@@ -222,9 +180,20 @@ pub fn found(arguments: &Arguments) -> Result<Founded, Problem> {
     })
 }
 
+/// A fleet's identity: random, so that no two are the same.
+fn identity() -> Result<String, GitError> {
+    let mut random = [0; 16];
+    getrandom::fill(&mut random).map_err(|error| GitError::Program {
+        command: "getrandom".into(),
+        complaint: error.to_string(),
+        help: "try again; the kernel gave no random numbers",
+    })?;
+    Ok(random.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
 /// What is printed must work: judge the new repository as a host will.
-fn prove(author: &Author, root: &RootOfTrust) -> Result<(), Problem> {
-    let repository = Repository::open(&author.directory)?;
+fn prove(git: &Git, root: &RootOfTrust) -> Result<(), Problem> {
+    let repository = Repository::open(git.directory())?;
     let tip = repository.resolve("HEAD")?;
     let judgement = judge(&repository, root, None, &Candidate::at(tip), clock::now())?;
     judgement.rejection.map_or(Ok(()), |rejection| Err(rejection.into()))
@@ -245,158 +214,59 @@ fn principal(given: Option<&str>, email: &str) -> Result<String, InitError> {
     }
 }
 
-/// An author's repository and the Git that he uses, with his own configuration.
-struct Author {
-    directory: PathBuf,
+/// Makes the folder and the repository where they are missing.
+#[expect(clippy::disallowed_methods, reason = "an author's new repository, not a managed host")]
+fn repository(directory: &Path) -> Result<Git, Problem> {
+    let write = |source| InitError::Write { path: directory.to_owned(), source };
+    std::fs::create_dir_all(directory).map_err(write)?;
+    let directory = directory.canonicalize().map_err(write)?;
+    let git = Git::at(&directory, std::io::stdin().is_terminal());
+    let top = git.ask(&["rev-parse", "--show-toplevel"]);
+    if top.is_some_and(|top| Path::new(&top) == directory) {
+        return Ok(git);
+    }
+    if std::fs::read_dir(&directory).map_err(write)?.next().is_some() {
+        return Err(InitError::NotEmpty { path: directory }.into());
+    }
+    git.run(&["init", "-q", "-b", "main"], "install git, or look at what it says")?;
+    Ok(git)
 }
 
-impl Author {
-    /// Makes the folder and the repository where they are missing.
-    #[expect(clippy::disallowed_methods, reason = "an author's new repository, not a managed host")]
-    fn at(directory: &Path) -> Result<Author, InitError> {
-        let write = |source| InitError::Write { path: directory.to_owned(), source };
-        std::fs::create_dir_all(directory).map_err(write)?;
-        let author = Author { directory: directory.canonicalize().map_err(write)? };
-        let top = author.ask(&["rev-parse", "--show-toplevel"]);
-        if top.is_some_and(|top| Path::new(&top) == author.directory) {
-            return Ok(author);
-        }
-        if std::fs::read_dir(&author.directory).map_err(write)?.next().is_some() {
-            return Err(InitError::NotEmpty { path: author.directory });
-        }
-        author.git(&["init", "-q", "-b", "main"], "install git, or look at what it says")?;
-        Ok(author)
+fn new_key(git: &Git, path: &Path, email: &str) -> Result<PublicKey, Problem> {
+    let path = std::path::absolute(path)
+        .map_err(|source| GitError::KeyUnreadable { path: path.to_owned(), source })?;
+    if path.symlink_metadata().is_ok() {
+        return Err(InitError::Exists { path }.into());
     }
+    Ok(git.new_key(&path, email)?)
+}
 
-    fn program(&self, argv: &[&str]) -> Result<exec::Output, InitError> {
-        let mut program = Program::new(argv.iter().copied());
-        // An author's Git needs his home, agent and settings. Nobody can answer a question here, so that none may be asked.
-        program.environment = std::env::vars().collect();
-        program.environment.entry("SSH_ASKPASS".into()).or_insert_with(|| "/bin/false".into());
-        program.environment.insert("SSH_ASKPASS_REQUIRE".into(), "force".into());
-        program.directory = Some(self.directory.clone());
-        program.timeout = PATIENCE;
-        exec::run(&program).map_err(|error| InitError::Program {
-            command: argv.join(" "),
-            complaint: escaped(&Problem::from(error).to_string()),
-            help: "install git and OpenSSH's ssh-keygen on this machine",
-        })
-    }
-
-    fn git(&self, arguments: &[&str], help: &'static str) -> Result<String, InitError> {
-        let argv = [&["git"], arguments].concat();
-        let output = self.program(&argv)?;
-        match output.success() {
-            true => Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned()),
-            false => Err(InitError::Program {
-                command: escaped(&argv.join(" ")),
-                complaint: output.complaint(),
-                help,
-            }),
+/// Writes the files and commits them, signed. When that fails nothing stays.
+fn introduce(git: &Git, files: &[(&str, String)]) -> Result<String, Problem> {
+    let names: Vec<&str> = files.iter().map(|(name, _)| *name).collect();
+    let written =
+        files.iter().try_for_each(|(name, content)| write_new(&git.directory().join(name), content));
+    let made = written.map_err(Problem::from).and_then(|()| {
+        let help = "if the key has a passphrase, load it first with `ssh-add`; then run `abide init` again";
+        git.run(&["config", "commit.gpgsign", "true"], help)?;
+        git.run(&[&["add", "--"], names.as_slice()].concat(), help)?;
+        let message = "Introduce the fleet";
+        Ok(git.sign(&[&["commit", "-q", "-S", "-m", message, "--"], names.as_slice()].concat(), help)?)
+    });
+    if let Err(problem) = made {
+        // Only what this call has written: none of these was there before.
+        let _ = git.ask(&[&["rm", "-q", "-f", "--ignore-unmatch", "--"], names.as_slice()].concat());
+        for name in names {
+            remove(&git.directory().join(name));
         }
+        return Err(problem);
     }
-
-    /// What Git answers, when it does.
-    fn ask(&self, arguments: &[&str]) -> Option<String> {
-        self.git(arguments, "").ok().filter(|answer| !answer.is_empty())
-    }
-
-    /// The author's address; Git must know it, and not by guessing.
-    fn identity(&self) -> Result<String, InitError> {
-        let arguments = ["-c", "user.useConfigOnly=true", "var", "GIT_COMMITTER_IDENT"];
-        let identity = self.ask(&arguments).ok_or(InitError::NoIdentity)?;
-        let email = identity.split_once('<').and_then(|(_, rest)| rest.split_once('>'));
-        email.map(|(email, _)| email.to_owned()).ok_or(InitError::NoIdentity)
-    }
-
-    fn branch(&self) -> Result<String, InitError> {
-        self.ask(&["symbolic-ref", "-q", "HEAD"]).ok_or(InitError::Detached)
-    }
-
-    fn new_key(&self, path: &Path, email: &str) -> Result<PublicKey, InitError> {
-        let path = std::path::absolute(path)
-            .map_err(|source| InitError::KeyUnreadable { path: path.to_owned(), source })?;
-        if path.symlink_metadata().is_ok() {
-            return Err(InitError::Exists { path });
-        }
-        let text = path.to_string_lossy().into_owned();
-        let argv = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", email, "-f", &text];
-        let output = self.program(&argv)?;
-        if !output.success() {
-            let help = "choose a path in an existing folder that you may write";
-            return Err(InitError::Program {
-                command: "ssh-keygen".into(),
-                complaint: output.complaint(),
-                help,
-            });
-        }
-        let public = public_half(&path);
-        let help = "look at what Git says";
-        self.git(&["config", "gpg.format", "ssh"], help)?;
-        self.git(&["config", "user.signingkey", &public.to_string_lossy()], help)?;
-        read_key(&public)
-    }
-
-    /// The key that Git signs with: `user.signingkey` is a key itself, or a file.
-    fn signing_key(&self) -> Result<PublicKey, InitError> {
-        if self.ask(&["config", "--get", "gpg.format"]).as_deref() != Some("ssh") {
-            return Err(InitError::NoKey);
-        }
-        let key = self.ask(&["config", "--get", "user.signingkey"]).ok_or(InitError::NoKey)?;
-        let literal = key.strip_prefix("key::").or_else(|| key.starts_with("ssh-").then_some(key.as_str()));
-        if let Some(literal) = literal {
-            return PublicKey::parse(literal).map_err(InitError::Key);
-        }
-        let path =
-            self.ask(&["config", "--type=path", "--get", "user.signingkey"]).ok_or(InitError::NoKey)?;
-        let path = self.directory.join(path);
-        if path.extension().is_some_and(|extension| extension == "pub") {
-            return read_key(&path);
-        }
-        read_key(&public_half(&path))
-    }
-
-    /// Writes the files and commits them, signed. When that fails nothing stays.
-    fn introduce(&self, files: &[(&str, String)]) -> Result<String, InitError> {
-        let names: Vec<&str> = files.iter().map(|(name, _)| *name).collect();
-        let made =
-            files.iter().try_for_each(|(name, content)| write_new(&self.directory.join(name), content));
-        let made = made.and_then(|()| {
-            let help =
-                "if the key has a passphrase, load it first with `ssh-add`; then run `abide init` again";
-            self.git(&["config", "commit.gpgsign", "true"], help)?;
-            self.git(&[&["add", "--"], names.as_slice()].concat(), help)?;
-            let message = "Introduce the fleet";
-            self.git(&[&["commit", "-q", "-S", "-m", message, "--"], names.as_slice()].concat(), help)
-        });
-        if let Err(error) = made {
-            // Only what this call has written: none of these was there before.
-            let _ = self.ask(&[&["rm", "-q", "-f", "--ignore-unmatch", "--"], names.as_slice()].concat());
-            for name in names {
-                remove(&self.directory.join(name));
-            }
-            return Err(error);
-        }
-        self.git(&["rev-parse", "HEAD"], "look at what Git says")
-    }
+    Ok(git.run(&["rev-parse", "HEAD"], "look at what Git says")?)
 }
 
 #[expect(clippy::disallowed_methods, reason = "an author's own file that this command has just written")]
 fn remove(path: &Path) {
     let _ = std::fs::remove_file(path);
-}
-
-/// Where `ssh-keygen` leaves the public half of a key.
-fn public_half(path: &Path) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".pub");
-    PathBuf::from(name)
-}
-
-fn read_key(path: &Path) -> Result<PublicKey, InitError> {
-    let line = std::fs::read_to_string(path)
-        .map_err(|source| InitError::KeyUnreadable { path: path.to_owned(), source })?;
-    PublicKey::parse(line.trim_end()).map_err(InitError::Key)
 }
 
 #[expect(clippy::disallowed_methods, reason = "an author's new file, not a managed host")]

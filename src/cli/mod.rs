@@ -3,6 +3,7 @@
 //! **Invariant:** data goes to standard output, talk to standard error, and the exit code is non-zero whenever a ✗ was printed.
 
 pub mod agent;
+pub mod approve;
 pub mod build;
 pub mod check;
 pub mod diff;
@@ -10,6 +11,7 @@ pub mod enroll;
 pub mod events;
 pub mod facts;
 pub mod fetch;
+pub mod heartbeat;
 pub mod history;
 pub mod init;
 pub mod status;
@@ -18,6 +20,7 @@ pub mod sync;
 pub mod terminal;
 pub mod trace;
 pub mod tree;
+pub mod trust;
 pub mod verify;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -70,6 +73,13 @@ pub struct Global {
     run_dir: PathBuf,
 }
 
+impl Default for Global {
+    fn default() -> Global {
+        let Paths { config, state, spool, run } = Paths::default();
+        Global { output: Output::Text, config_dir: config, state_dir: state, spool_dir: spool, run_dir: run }
+    }
+}
+
 impl Global {
     /// The folders to work on.
     pub fn paths(&self) -> Paths {
@@ -112,6 +122,9 @@ enum Command {
     Trace(trace::Arguments),
     Tree(tree::Arguments),
     Verify(verify::Arguments),
+    Approve(approve::Arguments),
+    Heartbeat(heartbeat::Arguments),
+    Trust(trust::Arguments),
     Suspend(suspend::SuspendArguments),
     Resume(suspend::ResumeArguments),
     Check(check::Arguments),
@@ -241,6 +254,12 @@ fn open_state(global: &Global) -> Result<Option<State>, Problem> {
 
 /// Runs the program with these arguments.
 pub fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
+    let arguments: Vec<OsString> = arguments.collect();
+    if arguments.get(1..) == Some(&[OsString::from("agent")]) {
+        // Making the definitions of all commands would stay with the service for as long as it lives.
+        let global = Global::default();
+        return exit(&global, agent::run(&global, &agent::Arguments {}));
+    }
     let program = match Program::try_parse_from(arguments) {
         Ok(program) => program,
         Err(error) => {
@@ -264,13 +283,20 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
         Command::Suspend(arguments) => suspend::suspend(&global, &arguments),
         Command::Resume(arguments) => suspend::resume(&global, &arguments),
         Command::Verify(arguments) => verify::run(&global, &arguments),
+        Command::Approve(arguments) => approve::run(&global, &arguments),
+        Command::Heartbeat(arguments) => heartbeat::run(&global, &arguments),
+        Command::Trust(arguments) => trust::run(&global, &arguments),
         Command::Init(arguments) => init::run(&global, &arguments),
         Command::Check(arguments) => check::run(&global, &arguments),
         Command::Build(arguments) => build::run(&global, &arguments),
         Command::Facts(arguments) => facts::run(&global, &arguments),
     };
+    exit(&global, answer)
+}
+
+fn exit(global: &Global, answer: Answer) -> ExitCode {
     ExitCode::from(answer.unwrap_or_else(|problem| {
-        terminal::problem(&global, &problem);
+        terminal::problem(global, &problem);
         FAILED
     }))
 }
@@ -285,6 +311,15 @@ mod tests {
     #[test]
     fn the_definition_is_consistent() {
         super::definition().debug_assert();
+    }
+
+    #[test]
+    fn the_agent_alone_is_what_its_definition_says() {
+        use clap::Parser as _;
+        let program = super::Program::try_parse_from(["abide", "agent"]).unwrap();
+        assert!(matches!(program.command, super::Command::Agent(_)));
+        assert_eq!(program.global.paths(), super::Global::default().paths());
+        assert!(program.global.output == super::Global::default().output);
     }
 
     #[test]

@@ -10,6 +10,7 @@ use crate::apply::{StepOutcome, StepResult};
 use crate::converge::{Report, Request, Site, converge, report_failure};
 use crate::daemon::poll;
 use crate::error::{Problem, escaped};
+use crate::progress::Progress;
 use crate::report::status::{Health, Sync, load};
 use crate::report::{journal, status};
 use crate::resource::ResourceId;
@@ -80,13 +81,11 @@ pub fn run(global: &Global, arguments: &Arguments) -> Answer {
         dry_run: arguments.dry_run,
         rehash: arguments.rehash,
     };
-    let report = converge(&site, &request, &mut |text| {
-        match by_hand {
-            true => terminal::progress(text),
-            // The journal has what is done when it is done; what is waited for is worth an entry before.
-            false if text.contains("waiting") => journal::note(text),
-            false => {}
-        }
+    let report = converge(&site, &request, &mut |progress| match progress {
+        _ if by_hand => terminal::progress(progress),
+        // The journal has what is done when it is done; what is waited for is worth an entry before.
+        Progress::Waiting(text) => journal::note(text),
+        Progress::Doing(_) => {}
     })?;
     terminal::progress_done();
     if by_hand {
@@ -103,7 +102,7 @@ fn exit_code(status: &status::RunStatus) -> u8 {
 /// Polls before a run by hand. A remote that does not answer does not keep the host from being converged to what is known.
 /// Whether one did.
 fn fetch(site: &Site) -> bool {
-    terminal::progress("polling the branch …");
+    terminal::progress(Progress::Doing("polling the branch …"));
     let poll = poll::start(&site.paths, &site.settings)();
     terminal::progress_done();
     let failed = poll.note.iter().any(|note| note.failures > 0);
@@ -129,7 +128,7 @@ fn wait(global: &Global, site: &Site) -> Answer {
     loop {
         crate::system::clock::wait(std::time::Duration::from_millis(100));
         if terminal::watched() {
-            terminal::progress("waiting for the agent …");
+            terminal::progress(Progress::Waiting("waiting for the agent …"));
         }
         let polled: status::AgentStatus = load(&paths.agent_status()).unwrap_or_default();
         let now: Option<status::RunStatus> = load(&paths.status());

@@ -4,6 +4,7 @@ use std::io::{IsTerminal as _, Write as _};
 
 use super::{Global, Output};
 use crate::error::Problem;
+use crate::progress::Progress;
 
 /// Prints data. A reader that went away (`| head`) is no failure.
 pub fn data(text: &str) {
@@ -63,18 +64,24 @@ pub fn watched() -> bool {
     std::io::stderr().is_terminal()
 }
 
-/// Shows progress in place, on a terminal. Elsewhere only what is waited for is told, once.
-pub fn progress(text: &str) {
-    if watched() {
-        let _ = write!(std::io::stderr(), "\r\x1b[K{text}");
-    } else if text.contains("waiting") {
-        talk(text);
+/// Shows progress in place, on a terminal. Elsewhere only what is waited for is told.
+pub fn progress(progress: Progress<'_>) {
+    match progress {
+        _ if watched() => show(progress.text()),
+        Progress::Waiting(text) => talk(text),
+        Progress::Doing(_) => {}
     }
 }
 
 /// Clears the progress line.
 pub fn progress_done() {
-    progress("");
+    if watched() {
+        show("");
+    }
+}
+
+fn show(text: &str) {
+    let _ = write!(std::io::stderr(), "\r\x1b[K{text}");
 }
 
 fn colourful(terminal: bool) -> bool {

@@ -76,6 +76,13 @@ impl Explain for ConfigError {
     }
 }
 
+impl ConfigError {
+    fn invalid(error: DeclareError, text: &str, path: &Path) -> ConfigError {
+        let excerpt = node::excerpt(&path.display().to_string(), text, &error);
+        ConfigError::Invalid { path: path.to_owned(), error, excerpt }
+    }
+}
+
 /// Reads and validates the settings; a missing file means defaults.
 ///
 /// # Errors
@@ -87,6 +94,14 @@ pub fn load(paths: &Paths) -> Result<Settings, ConfigError> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Settings::default()),
         Err(source) => Err(ConfigError::Unreadable { path, source }),
     }
+}
+
+/// Parses a TOML file that an operator wrote.
+///
+/// # Errors
+/// It is not TOML; with a pointer.
+pub fn parse_toml(text: &str, path: &Path) -> Result<Node, ConfigError> {
+    Node::parse(text).map_err(|error| ConfigError::invalid(error, text, path))
 }
 
 /// Reads the settings as [`load`] does, and those that could be read last where the file is wrong now, together with what is wrong:
@@ -122,13 +137,9 @@ fn remember(paths: &Paths, last: &Path) {
 ///
 /// # Errors
 /// The first thing that is wrong, with a pointer.
-pub fn parse(text: &str, path: &std::path::Path) -> Result<Settings, ConfigError> {
-    let invalid = |error: DeclareError| ConfigError::Invalid {
-        path: path.to_owned(),
-        excerpt: node::excerpt(&path.display().to_string(), text, &error),
-        error,
-    };
-    let root = Node::parse(text).map_err(invalid)?;
+pub fn parse(text: &str, path: &Path) -> Result<Settings, ConfigError> {
+    let invalid = |error: DeclareError| ConfigError::invalid(error, text, path);
+    let root = parse_toml(text, path)?;
     let settings: Settings = root.read().map_err(invalid)?;
     check(&settings, &root).map_err(invalid)?;
     Ok(settings)

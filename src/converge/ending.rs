@@ -34,7 +34,7 @@ impl Run<'_> {
         }
         self.close()?;
         let Run { state, recorder, .. } = self;
-        state.leave();
+        state.leave()?;
         Ok(Report { status: recorder.status, plan, diff, outcome })
     }
 

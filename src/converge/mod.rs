@@ -11,10 +11,11 @@ mod site;
 use std::collections::BTreeSet;
 use std::time::Instant;
 
-use crate::apply::{self, Contents, Outcome, Progress, host::LocalHost};
+use crate::apply::{self, Contents, Outcome, host::LocalHost};
 use crate::error::Problem;
 use crate::manifest::{CacheKey, Desired, node::nearest};
-use crate::plan::Plan;
+use crate::plan::{self, Plan};
+use crate::progress::Tell;
 use crate::report::status::RunStatus;
 use crate::report::{EventKind, Recorder};
 use crate::resource::ResourceId;
@@ -67,7 +68,7 @@ pub struct Report {
 ///
 /// # Errors
 /// The run could not begin, or the state failed under it. Everything else that goes wrong is in the report.
-pub fn converge(site: &Site, request: &Request, progress: &mut dyn FnMut(&str)) -> Result<Report, Problem> {
+pub fn converge(site: &Site, request: &Request, progress: &mut Tell<'_>) -> Result<Report, Problem> {
     let result = attempt(site, request, progress);
     if let Err(problem) = &result
         && !request.dry_run
@@ -78,7 +79,7 @@ pub fn converge(site: &Site, request: &Request, progress: &mut dyn FnMut(&str)) 
     result
 }
 
-fn attempt(site: &Site, request: &Request, progress: &mut dyn FnMut(&str)) -> Result<Report, Problem> {
+fn attempt(site: &Site, request: &Request, progress: &mut Tell<'_>) -> Result<Report, Problem> {
     let mut run = Run::begin(site, request, progress)?;
     let target = match run.frozen {
         true => run.last(),
@@ -90,7 +91,7 @@ fn attempt(site: &Site, request: &Request, progress: &mut dyn FnMut(&str)) -> Re
     };
     let Some(target) = target else { return run.end_without_revision() };
     run.check_only(&target)?;
-    let (target, plan) = run.plan(target)?;
+    let (target, plan) = run.plan(target, progress)?;
     let outcome = run.apply(&target, &plan, progress)?;
     let report = run.end(&target, plan, outcome);
     // The process ends soon, and thousands of small pieces need not be given back one by one before it does.
@@ -126,18 +127,16 @@ struct Target {
 
 impl<'a> Run<'a> {
     /// Takes the lock, opens the state, and recovers what an earlier run left unfinished.
-    fn begin(
-        site: &'a Site,
-        request: &'a Request,
-        progress: &mut dyn FnMut(&str),
-    ) -> Result<Run<'a>, Problem> {
+    fn begin(site: &'a Site, request: &'a Request, progress: &mut Tell<'_>) -> Result<Run<'a>, Problem> {
         let started = clock::instant();
+        let mut host = Host::open();
+        host.connect();
         let mut state = State::open(&site.paths.state)?;
         let lock = site.lock(progress)?;
         let mut recorder = Recorder::default();
         recorder.status.cause = request.cause.word().to_owned();
         if !request.dry_run
-            && let Some(recovered) = apply::recover(&mut state, &mut effector(site))?
+            && let Some(recovered) = apply::recover(&mut state, &mut effector(&mut host, site))?
         {
             for problem in recovered.problems.iter().cloned() {
                 recorder.keep(problem);
@@ -151,8 +150,7 @@ impl<'a> Run<'a> {
         let frozen = site.root.is_none() || facts.is_none();
         let facts = facts.unwrap_or_default();
         let fingerprints = Fingerprints::load(&site.paths.fingerprints());
-        let (store, host) = (None, Host::open());
-        let _lock = lock;
+        let (store, _lock) = (None, lock);
         Ok(Run { site, request, started, state, store, host, fingerprints, facts, recorder, frozen, _lock })
     }
 
@@ -193,12 +191,7 @@ impl<'a> Run<'a> {
     }
 
     /// Executes the plan; nothing of it in a dry run or under a suspension.
-    fn apply(
-        &mut self,
-        target: &Target,
-        plan: &Plan,
-        progress: &mut dyn FnMut(&str),
-    ) -> Result<Outcome, Problem> {
+    fn apply(&mut self, target: &Target, plan: &Plan, progress: &mut Tell<'_>) -> Result<Outcome, Problem> {
         let now = clock::now();
         self.recorder.status.suspended =
             self.state.suspension()?.filter(|suspension| suspension.until.is_none_or(|until| until > now));
@@ -210,7 +203,7 @@ impl<'a> Run<'a> {
             let path = self.site.paths.desired();
             target
                 .desired
-                .save(&path, &target.key)
+                .save(&path, &target.key, &plan::watched(&target.desired.rendered().resources))
                 .map_err(|source| ConvergeError::Write { path, source })?;
         }
         if plan.steps.is_empty() && self.state.owed()?.is_empty() {
@@ -225,17 +218,19 @@ impl<'a> Run<'a> {
         let revision = Some(target.desired.revision().clone());
         let start = RunStart { cause: self.request.cause, revision, started: now };
         let contents = Stored { store: self.store.as_ref() };
-        let mut tell = |event: Progress<'_>| {
-            if let Progress::Doing(what) = event {
-                progress(what);
-            }
-        };
-        Ok(apply::run(plan, &start, &mut effector(self.site), &mut self.state, &contents, &mut tell)?)
+        Ok(apply::run(
+            plan,
+            &start,
+            &mut effector(&mut self.host, self.site),
+            &mut self.state,
+            &contents,
+            progress,
+        )?)
     }
 }
 
-fn effector(site: &Site) -> LocalHost {
-    LocalHost::new(&site.paths.backups(), site.settings.apply.backup_bytes)
+fn effector<'a>(host: &'a mut Host, site: &Site) -> LocalHost<'a> {
+    LocalHost::new(host, &site.paths.backups(), site.settings.apply.backup_bytes)
 }
 
 /// Contents of declared files, from the manifest or the object store.

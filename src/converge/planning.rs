@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::{Run, Target};
 use crate::error::{Code, Problem};
 use crate::plan::{self, Effect, Managed, PackageAction, PackageOperation, Plan, PlanError, Prune, Scope};
+use crate::progress::Tell;
 use crate::report::EventKind;
 use crate::resource::codes::VERSION_UNAVAILABLE;
 use crate::state::Cause;
@@ -18,8 +19,12 @@ const FRESH_INDEX: Duration = Duration::from_secs(600);
 
 impl Run<'_> {
     /// Plans the target. A new revision that cannot be planned whole is refused whole, and what was enforced last is planned instead.
-    pub(super) fn plan(&mut self, target: Target) -> Result<(Target, Plan), Problem> {
-        let plan = self.make(&target)?;
+    pub(super) fn plan(
+        &mut self,
+        target: Target,
+        progress: &mut Tell<'_>,
+    ) -> Result<(Target, Plan), Problem> {
+        let plan = self.make(&target, progress)?;
         if target.known || plan.problems.is_empty() {
             if !target.known {
                 self.news("plan", "")?;
@@ -31,7 +36,7 @@ impl Run<'_> {
         match self.refuse(EventKind::PlanRefused, "plan", problems, &commit)? {
             Some(last) => {
                 self.recorder.status.verified = Some(target.desired.revision().clone());
-                let plan = self.make(&last)?;
+                let plan = self.make(&last, progress)?;
                 Ok((last, plan))
             }
             // Nothing was enforced before: the plan stays as an explanation, without steps.
@@ -39,16 +44,16 @@ impl Run<'_> {
         }
     }
 
-    fn make(&mut self, target: &Target) -> Result<Plan, Problem> {
+    fn make(&mut self, target: &Target, progress: &mut Tell<'_>) -> Result<Plan, Problem> {
         let resources = &target.desired.rendered().resources;
         let settled = self.state.settled()?.is_some_and(|settled| settled == target.key.digest());
         let inventory = if settled { Vec::new() } else { self.inventory()? };
         let needs = plan::needs(resources, &inventory);
         let rehash = if self.request.rehash { Rehash::Always } else { Rehash::Never };
         let mut observed = self.host.observe(&needs, &mut self.fingerprints, rehash)?;
-        let scope = self.scope()?;
+        let scope = Scope { settled, ..self.scope()? };
         let mut plan = plan::make(resources, &inventory, &observed, &scope)?;
-        match self.consult(&plan, &needs.offers, &mut observed) {
+        match self.consult(&plan, &needs.offers, &mut observed, progress) {
             Ok(true) => plan = plan::make(resources, &inventory, &observed, &scope)?,
             Ok(false) => {}
             // Without the archives there is no installing; everything else is kept as declared.
@@ -78,7 +83,7 @@ impl Run<'_> {
             (false, false) => Prune::Never,
         };
         let owed = self.state.owed()?.into_iter().map(|owed| (owed.resource, owed.reason)).collect();
-        Ok(Scope { only: self.request.only.clone(), prune, owed })
+        Ok(Scope { only: self.request.only.clone(), prune, owed, settled: false })
     }
 
     /// Looks up in the archives' index what the plan wants installed or cannot find a version for, and what shall be the latest.
@@ -88,6 +93,7 @@ impl Run<'_> {
         plan: &Plan,
         latest: &BTreeSet<String>,
         observed: &mut Observed,
+        progress: &mut Tell<'_>,
     ) -> Result<bool, Problem> {
         let installs = actions(plan).filter(|(_, action)| {
             action.operation == PackageOperation::Install && action.options.file.is_none()
@@ -102,7 +108,7 @@ impl Run<'_> {
         if wanted.is_empty() {
             return Ok(false);
         }
-        let Some(manager) = self.host.packages() else { return Ok(false) };
+        let Ok(manager) = self.host.packages() else { return Ok(false) };
         let states = &mut observed.packages;
         if self.request.dry_run {
             if manager.index_age(clock::system_time()).is_none() {
@@ -117,7 +123,7 @@ impl Run<'_> {
         if !unavailable.is_empty() {
             oldest = oldest.min(FRESH_INDEX);
         }
-        packages::resolve(manager, states, &wanted, oldest, clock::system_time(), &mut |_| {})?;
+        packages::resolve(manager, states, &wanted, oldest, clock::system_time(), progress)?;
         Ok(true)
     }
 
@@ -157,7 +163,7 @@ fn in_words(problem: Problem) -> String {
 impl Run<'_> {
     fn unasked_removals(&mut self, actions: &[PackageAction]) -> Result<Vec<String>, Problem> {
         let dry_run = self.request.dry_run;
-        let Some(manager) = self.host.packages() else { return Ok(Vec::new()) };
+        let Ok(manager) = self.host.packages() else { return Ok(Vec::new()) };
         if dry_run && manager.index_age(clock::system_time()).is_none() {
             return Ok(Vec::new());
         }

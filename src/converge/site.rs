@@ -3,6 +3,7 @@
 use crate::config::{self, ConfigError, Paths, Settings};
 use crate::error::{Code, Explain, Problem};
 use crate::manifest::HostIdentity;
+use crate::progress::{Progress, Tell};
 use crate::system::lock::Lock;
 use crate::trust::RootOfTrust;
 
@@ -54,13 +55,13 @@ impl Site {
     }
 
     /// Takes the lock that makes runs one at a time; waits for a run under way.
-    pub(super) fn lock(&self, progress: &mut dyn FnMut(&str)) -> Result<Lock, ConvergeError> {
+    pub(super) fn lock(&self, progress: &mut Tell<'_>) -> Result<Lock, ConvergeError> {
         let path = self.paths.lock();
         let failed = |source| ConvergeError::Lock { path: path.clone(), source };
         if let Some(lock) = Lock::try_take(&path).map_err(failed)? {
             return Ok(lock);
         }
-        progress("waiting for the run under way …");
+        progress(Progress::Waiting("waiting for the run under way …"));
         Lock::take(&path).map_err(failed)
     }
 }

@@ -9,16 +9,16 @@ use tokio::time::sleep_until;
 
 use super::poll::{self, Poll};
 use super::schedule::Brake;
+use super::supervisor::{notify, watchdog};
 use super::watch::Watches;
 use super::{DaemonError, runs};
 use crate::config::{self, Paths, Settings};
 use crate::error::Problem;
-use crate::manifest::Desired;
+use crate::manifest::Watched;
 use crate::report::status::{AgentStatus, RunStatus, load, save};
 use crate::report::{Event, EventKind, journal};
 use crate::source::Note;
 use crate::state::Cause;
-use crate::system::observe::Needs;
 use crate::system::systemd::{UnitWatch, watch};
 use crate::system::{clock, packages};
 
@@ -303,23 +303,23 @@ impl Agent {
         if !self.settings.agent.events {
             return;
         }
-        let needs =
-            Desired::load_any(&self.paths.desired()).map(|desired| needs(&desired)).unwrap_or_default();
-        let mut paths: BTreeSet<PathBuf> = needs.paths.keys().cloned().collect();
+        let watched = Watched::load(&self.paths.desired()).unwrap_or_default();
+        let mut paths = watched.paths;
         // A run by an operator, or a change of the settings, changes what has to be watched.
         paths.extend([self.paths.desired()]);
-        if !needs.packages.is_empty() {
+        if watched.packages {
             paths.extend(packages::databases());
         }
-        let watched = self.watch_paths(&paths, &needs.listings.keys().cloned().collect());
-        self.suffer(Trouble::Watch, watched.err().map(|error| DaemonError::Watch(error).into()));
-        if self.units.as_ref().is_none_or(|watch| *watch.units() != needs.units) {
-            self.units = match needs.units.is_empty() {
+        let added = self.watch_paths(&paths, &watched.folders);
+        self.suffer(Trouble::Watch, added.err().map(|error| DaemonError::Watch(error).into()));
+        let count = watched.units.len();
+        if self.units.as_ref().is_none_or(|watch| *watch.units() != watched.units) {
+            self.units = match watched.units.is_empty() {
                 true => None,
-                false => watch(needs.units.clone()).await.ok(),
+                false => watch(watched.units).await.ok(),
             };
         }
-        self.status.watches = self.watches.as_ref().map_or(0, Watches::len) + needs.units.len();
+        self.status.watches = self.watches.as_ref().map_or(0, Watches::len) + count;
     }
 
     fn watch_paths(&mut self, paths: &BTreeSet<PathBuf>, folders: &BTreeSet<PathBuf>) -> std::io::Result<()> {
@@ -356,10 +356,6 @@ impl Agent {
     }
 }
 
-fn needs(desired: &Desired) -> Needs {
-    crate::plan::needs(&desired.rendered().resources, &[])
-}
-
 fn reason(note: Option<&Note>) -> String {
     let Some(note) = note else { return "the fetcher left no note".into() };
     let problems =
@@ -369,11 +365,6 @@ fn reason(note: Option<&Note>) -> String {
 
 fn listen(kind: SignalKind) -> Result<Signal, DaemonError> {
     signal(kind).map_err(DaemonError::Runtime)
-}
-
-fn notify(states: &[sd_notify::NotifyState<'_>]) {
-    // Without systemd there is nobody to tell.
-    let _ = sd_notify::notify(states);
 }
 
 /// Waits for a task; for ever when there is none. A task that panicked counts as one that found nothing.
@@ -412,23 +403,5 @@ async fn next_unit(units: &mut Option<UnitWatch>) -> Result<(), ()> {
     match units {
         Some(watch) => watch.next().await.map(drop).map_err(drop),
         None => std::future::pending().await,
-    }
-}
-
-/// The pulse that systemd's watchdog wants; none when it does not want one.
-struct Heartbeat {
-    period: Option<Duration>,
-}
-
-fn watchdog() -> Heartbeat {
-    Heartbeat { period: sd_notify::watchdog_enabled().map(|period| period / 3) }
-}
-
-impl Heartbeat {
-    async fn beat(&mut self) {
-        match self.period {
-            Some(period) => tokio::time::sleep(period).await,
-            None => std::future::pending().await,
-        }
     }
 }

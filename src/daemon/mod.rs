@@ -7,6 +7,7 @@ pub mod agent;
 pub mod poll;
 mod runs;
 pub mod schedule;
+mod supervisor;
 pub mod watch;
 
 use crate::error::{Code, Explain};

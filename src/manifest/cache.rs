@@ -3,7 +3,8 @@
 //! It is a cache: whatever is wrong with it only means that it is made anew.
 
 use serde::{Deserialize, Serialize};
-use std::path::Path;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 
 use super::{Desired, HostIdentity};
 use crate::system::facts::Facts;
@@ -47,15 +48,51 @@ impl CacheKey {
 }
 
 /// What the file begins with. The last byte changes with the form of the file.
-const MAGIC: &[u8; 8] = b"abideDS\x01";
+const MAGIC: &[u8; 8] = b"abideDS\x02";
+
+/// Where drift of a desired state can show: all that the agent has to know of it. It stands in the file before the rest, so that
+/// the agent, which stays in memory, never has to make the whole of it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Watched {
+    /// Files, links and directories.
+    pub paths: BTreeSet<PathBuf>,
+    /// Directories with everything below them.
+    pub folders: BTreeSet<PathBuf>,
+    /// Units by full name.
+    pub units: BTreeSet<String>,
+    /// Whether packages are declared.
+    pub packages: bool,
+}
+
+impl Watched {
+    /// Reads it from the file of a desired state; `None` where there is none.
+    pub fn load(path: &Path) -> Option<Watched> {
+        let bytes = std::fs::read(path).ok()?;
+        let (_, watched, _) = parts(&bytes)?;
+        postcard::from_bytes(watched).ok()
+    }
+}
+
+/// Key, what is to be watched, and the desired state, out of an undamaged file.
+fn parts(bytes: &[u8]) -> Option<(CacheKey, &[u8], &[u8])> {
+    let rest = bytes.strip_prefix(MAGIC)?;
+    let (sum, body) = rest.split_first_chunk::<4>()?;
+    if u32::from_le_bytes(*sum) != crc32fast::hash(body) {
+        return None;
+    }
+    let (key, body) = postcard::take_from_bytes::<CacheKey>(body).ok()?;
+    let (watched, desired) = postcard::take_from_bytes::<&[u8]>(body).ok()?;
+    Some((key, watched, desired))
+}
 
 impl Desired {
     /// Writes the file, durably: whole or not at all, readable by its owner only.
     ///
     /// # Errors
     /// The folder cannot be written.
-    pub fn save(&self, path: &Path, key: &CacheKey) -> std::io::Result<()> {
-        let mut body = postcard::to_stdvec(key).map_err(std::io::Error::other)?;
+    pub fn save(&self, path: &Path, key: &CacheKey, watched: &Watched) -> std::io::Result<()> {
+        let watched = postcard::to_stdvec(watched).map_err(std::io::Error::other)?;
+        let mut body = postcard::to_stdvec(&(key, watched.as_slice())).map_err(std::io::Error::other)?;
         body.extend(postcard::to_stdvec(self).map_err(std::io::Error::other)?);
         let mut bytes = MAGIC.to_vec();
         bytes.extend(crc32fast::hash(&body).to_le_bytes());
@@ -75,16 +112,11 @@ impl Desired {
 
     fn load_if(path: &Path, wanted: impl FnOnce(&CacheKey) -> bool) -> Option<Desired> {
         let bytes = std::fs::read(path).ok()?;
-        let rest = bytes.strip_prefix(MAGIC)?;
-        let (sum, body) = rest.split_first_chunk::<4>()?;
-        if u32::from_le_bytes(*sum) != crc32fast::hash(body) {
-            return None;
-        }
-        let (known, body) = postcard::take_from_bytes::<CacheKey>(body).ok()?;
+        let (known, _, desired) = parts(&bytes)?;
         if !wanted(&known) {
             return None;
         }
-        postcard::from_bytes(body).ok()
+        postcard::from_bytes(desired).ok()
     }
 }
 
@@ -129,7 +161,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("desired");
         let desired = desired(20);
-        desired.save(&path, &key()).unwrap();
+        let watched = Watched { paths: ["/etc/many/1".into()].into(), packages: true, ..Watched::default() };
+        desired.save(&path, &key(), &watched).unwrap();
+        assert_eq!(Watched::load(&path), Some(watched));
         assert_eq!(Desired::load(&path, &key()), Some(desired));
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     }
@@ -139,7 +173,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("desired");
         assert_eq!(Desired::load(&path, &key()), None);
-        desired(3).save(&path, &key()).unwrap();
+        desired(3).save(&path, &key(), &Watched::default()).unwrap();
         for other in [
             CacheKey { commit: "x".into(), ..key() },
             CacheKey { facts: "x".into(), ..key() },

@@ -12,6 +12,7 @@ pub mod health;
 pub mod layers;
 pub mod limits;
 mod links;
+pub mod lint;
 pub mod node;
 pub mod prove;
 pub mod schema;
@@ -22,7 +23,7 @@ pub mod tree;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashSet};
 
-pub use cache::CacheKey;
+pub use cache::{CacheKey, Watched};
 pub use declare::Shown;
 pub use diagnostic::{Diagnostic, Diagnostics, Severity};
 pub use health::{Health, Probe};

@@ -330,7 +330,7 @@ fn figures() {
         let path = folder.path().join("desired");
         let key =
             CacheKey { commit: "c".into(), facts: "f".into(), settings: "s".into(), version: "1".into() };
-        desired.save(&path, &key).unwrap();
+        desired.save(&path, &key, &Default::default()).unwrap();
         let best = (0..20).map(|_| {
             let time = std::time::Instant::now();
             assert!(Desired::load(&path, &key).is_some());

@@ -1,10 +1,12 @@
 //! Compare a desired state with the observed host, and make the plan.
 
+use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::order::{CycleError, order};
 use super::{Blocked, Plan, PlanError, Step};
 use crate::error::Code;
+use crate::manifest::Watched;
 use crate::resource::{Context, Declared, Enforce, Provision, Relations, ResourceId};
 use crate::system::observe::{Needs, Observed};
 
@@ -26,6 +28,8 @@ pub struct Scope {
     pub prune: Prune,
     /// Who is still owed word of whose change, from a run that failed or died: for them that resource changes now.
     pub owed: BTreeSet<(ResourceId, ResourceId)>,
+    /// The same desired state was applied whole before, so that it is known to have an order.
+    pub settled: bool,
 }
 
 /// What to do about things that left the branch.
@@ -52,6 +56,17 @@ pub fn needs(desired: &[Declared], inventory: &[Managed]) -> Needs {
     needs
 }
 
+/// Where drift of these resources can show.
+pub fn watched(desired: &[Declared]) -> Watched {
+    let needs = needs(desired, &[]);
+    Watched {
+        paths: needs.paths.into_keys().collect(),
+        folders: needs.listings.into_keys().collect(),
+        units: needs.units,
+        packages: !needs.packages.is_empty(),
+    }
+}
+
 /// Makes the plan.
 ///
 /// # Errors
@@ -62,8 +77,14 @@ pub fn make(
     host: &Observed,
     scope: &Scope,
 ) -> Result<Plan, CycleError> {
+    let provisions = OnceCell::new();
+    if scope.settled && inventory.is_empty() {
+        let plan = unchanged(desired, host, &provisions, scope);
+        if let Some(plan) = plan {
+            return Ok(plan);
+        }
+    }
     let order = order(desired)?;
-    let provisions = provisions(desired);
     let mut draft = Draft::default();
     for &position in &order.sequence {
         draft.inherit(position, &order.predecessors[position]);
@@ -75,13 +96,56 @@ pub fn make(
             draft.plan.blocked.push(Blocked { resource: declared.id.clone(), because });
             continue;
         }
-        draft.resource(position, declared, host, &provisions, scope);
+        draft.resource(
+            position,
+            declared,
+            host,
+            &|provision| provides(&provisions, desired, provision),
+            scope,
+        );
     }
     draft.prune(desired, inventory, host, scope, &provisions);
     Ok(draft.plan)
 }
 
+/// The plan, when nothing at all is to be done: whoever changes does so by itself or because something else changes, so that where
+/// nobody does by itself, nobody does, in whatever order.
+fn unchanged(
+    desired: &[Declared],
+    host: &Observed,
+    provisions: &OnceCell<HashSet<Provision>>,
+    scope: &Scope,
+) -> Option<Plan> {
+    let mut plan = Plan::default();
+    for declared in desired {
+        if declared.common.enforce == Enforce::No || !scope.covers(&declared.id) {
+            continue;
+        }
+        let context = Context {
+            host,
+            changes: &|id| scope.owes(declared, id),
+            provided: &|provision| provides(provisions, desired, provision),
+            ignore: &declared.common.ignore,
+        };
+        match declared.resource.plan(&context) {
+            Ok(None) => plan.unchanged.push(declared.id.clone()),
+            _ => return None,
+        }
+    }
+    Some(plan)
+}
+
+/// Whether the desired state provides this. What it provides is gathered when it is asked for first, which most plans never do.
+fn provides(provisions: &OnceCell<HashSet<Provision>>, desired: &[Declared], provision: &Provision) -> bool {
+    provisions.get_or_init(|| provided(desired)).contains(provision)
+}
+
 impl Scope {
+    /// Whether somebody is still owed word of a resource's change.
+    fn owes(&self, to: &Declared, of: &ResourceId) -> bool {
+        !self.owed.is_empty() && self.owed.contains(&(to.id.clone(), of.clone()))
+    }
+
     fn covers(&self, id: &ResourceId) -> bool {
         self.only.is_empty() || self.only.contains(id)
     }
@@ -122,16 +186,13 @@ impl Draft {
         position: usize,
         declared: &Declared,
         host: &Observed,
-        provisions: &HashSet<Provision>,
+        provided: &dyn Fn(&Provision) -> bool,
         scope: &Scope,
     ) {
-        let owed = |id: &ResourceId| {
-            !scope.owed.is_empty() && scope.owed.contains(&(declared.id.clone(), id.clone()))
-        };
         let context = Context {
             host,
-            changes: &|id| self.changed.contains(id) || owed(id),
-            provided: &|provision| provisions.contains(provision),
+            changes: &|id| self.changed.contains(id) || scope.owes(declared, id),
+            provided,
             ignore: &declared.common.ignore,
         };
         match declared.resource.plan(&context) {
@@ -162,12 +223,16 @@ impl Draft {
         inventory: &[Managed],
         host: &Observed,
         scope: &Scope,
-        still_wanted: &HashSet<Provision>,
+        provisions: &OnceCell<HashSet<Provision>>,
     ) {
         let mut departed: Vec<&Managed> = departed(desired, inventory)
             .into_iter()
             .filter(|managed| scope.covers(&managed.declared.id))
             .collect();
+        if departed.is_empty() {
+            return;
+        }
+        let still_wanted = provisions.get_or_init(|| provided(desired));
         departed.sort_by(|a, b| removal_order(&b.declared).cmp(&removal_order(&a.declared)));
         let (removable, released): (Vec<_>, Vec<_>) = departed.into_iter().partition(|managed| {
             managed.created && managed.declared.common.prune && !provides_any(&managed.declared, still_wanted)
@@ -242,7 +307,7 @@ fn relations(declared: &Declared) -> Relations {
     relations
 }
 
-fn provisions(desired: &[Declared]) -> HashSet<Provision> {
+fn provided(desired: &[Declared]) -> HashSet<Provision> {
     desired.iter().flat_map(|declared| relations(declared).provides).collect()
 }
 
@@ -290,6 +355,28 @@ mod tests {
         let plan = make(&[link("/a")], &[], &host(&[("/a", there())]), &Scope::default()).unwrap();
         assert!(plan.is_empty());
         assert_eq!(plan.unchanged, [named("/a")]);
+    }
+
+    #[test]
+    fn what_was_applied_before_and_is_as_declared_is_not_ordered_again() {
+        let settled = Scope { settled: true, ..Scope::default() };
+        let (mut a, mut b) = (link("/a"), link("/b"));
+        // Nobody would get these past the first plan: they show that there is no order to be found here.
+        (a.common.after, b.common.after) = (vec![named("/b")], vec![named("/a")]);
+        let all = [a, b];
+        let plan = make(&all, &[], &host(&[("/a", there()), ("/b", there())]), &settled).unwrap();
+        assert!(plan.is_empty());
+        assert_eq!(plan.unchanged, [named("/a"), named("/b")]);
+        assert!(make(&all, &[], &host(&[("/a", there())]), &settled).is_err(), "something is to be done");
+        let left = [managed("/c", true)];
+        let all = [link("/a")];
+        let plan = make(
+            &all,
+            &left,
+            &host(&[("/a", there()), ("/c", there())]),
+            &Scope { prune: Prune::Confirmed, ..settled },
+        );
+        assert_eq!(plan.unwrap().steps.len(), 1);
     }
 
     #[test]

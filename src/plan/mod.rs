@@ -14,7 +14,7 @@ pub use effect::{
     Attributes, Conffiles, Effect, GroupAction, PackageAction, PackageOperation, PackageOptions, Principal,
     Run, UnitAction, UserAction, WriteFile,
 };
-pub use make::{Managed, Prune, Scope, counts, make, needs};
+pub use make::{Managed, Prune, Scope, counts, make, needs, watched};
 pub use order::CycleError;
 
 use serde::{Deserialize, Serialize};

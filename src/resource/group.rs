@@ -2,10 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::fields::is_account_name;
-use super::{Context, Declaration, DeclareError, Ensure, Field, Provision, Relations, Resource, ResourceId, codes};
+use super::account::{Account, Found, ensure_field, removal};
+use super::{Context, Declaration, DeclareError, Ensure, Field, Provision, Relations, Resource};
 use crate::plan::{Change, Diff, Effect, GroupAction, PlanError};
 use crate::system::observe::{GroupState, Needs};
+
+const ACCOUNT: Account = Account { kind: "group", noun: "group", number: "gid", part: "group" };
 
 /// A group.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -40,12 +42,7 @@ gid = 2000
 ensure = "absent"
 "#;
     const FIELDS: &'static [Field] = &[
-        Field {
-            name: "ensure",
-            kind: "\"present\" or \"absent\"",
-            default: "\"present\"",
-            doc: "Whether the group shall exist.",
-        },
+        ensure_field("Whether the group shall exist."),
         Field {
             name: "gid",
             kind: "integer",
@@ -67,11 +64,9 @@ ensure = "absent"
     ];
 
     fn declare(declaration: Declaration<'_>) -> Result<Group, DeclareError> {
-        let name = account_name(&declaration, "group")?;
+        let name = ACCOUNT.name(&declaration)?;
         let fields: Fields = declaration.table.read()?;
-        if fields.ensure == Ensure::Absent && name == "root" {
-            return Err(declaration.error("ensure", "the group root is never removed", "remove this declaration"));
-        }
+        ACCOUNT.keep_root(&declaration, fields.ensure)?;
         let Fields { ensure, gid, system, change_gid } = fields;
         Ok(Group { name, ensure, gid, system, change_gid })
     }
@@ -87,11 +82,11 @@ ensure = "absent"
     }
 
     fn plan(&self, context: &Context<'_>) -> Result<Option<Change>, PlanError> {
-        match (self.ensure, context.host.groups.get(&self.name)) {
-            (Ensure::Absent, None) => Ok(None),
-            (Ensure::Absent, Some(state)) => self.local(state).map(|()| Some(self.removal())),
-            (Ensure::Present, None) => Ok(Some(self.change("created", true, String::new(), self.gid))),
-            (Ensure::Present, Some(state)) => match self.gid.filter(|gid| *gid != state.gid && !context.ignores("gid")) {
+        match Found::of(self.ensure, context.host.groups.get(&self.name)) {
+            Found::Gone => Ok(None),
+            Found::Unwanted(state) => ACCOUNT.local(&self.name, state.local).map(|()| Some(self.removal())),
+            Found::Missing => Ok(Some(self.change("created", true, String::new(), self.gid))),
+            Found::Kept(state) => match self.gid.filter(|gid| *gid != state.gid && !context.ignores("gid")) {
                 None => Ok(None),
                 Some(gid) => self.renumbered(state, gid).map(Some),
             },
@@ -104,47 +99,10 @@ ensure = "absent"
     }
 }
 
-/// The name of an account, checked by its grammar.
-///
-/// # Errors
-/// The name does not have it.
-pub(super) fn account_name(declaration: &Declaration<'_>, kind: &str) -> Result<String, DeclareError> {
-    if is_account_name(declaration.name) {
-        return Ok(declaration.name.to_owned());
-    }
-    Err(declaration.name_error(
-        format!("`{}` is not the name of a {kind}", crate::error::escaped(declaration.name)),
-        "a letter or `_`, then letters, digits, `_`, `-` and `.`, at most 32 characters",
-    ))
-}
-
 impl Group {
-    fn id(&self) -> ResourceId {
-        ResourceId::new(Self::KIND, &self.name)
-    }
-
-    fn local(&self, state: &GroupState) -> Result<(), PlanError> {
-        if state.local {
-            return Ok(());
-        }
-        Err(PlanError::new(
-            self.id(),
-            codes::ACCOUNT_NOT_LOCAL,
-            "the group comes from a directory service, so it cannot be changed here",
-            "change it in the directory, or remove this declaration",
-        ))
-    }
-
     fn renumbered(&self, state: &GroupState, gid: u32) -> Result<Change, PlanError> {
-        self.local(state)?;
-        if !self.change_gid || state.gid == 0 {
-            return Err(PlanError::new(
-                self.id(),
-                codes::ACCOUNT_NUMBER,
-                format!("the group has the number {}, not {gid}; its files would be left behind", state.gid),
-                format!("declare `gid = {}`, or set `change-gid = true` and change the files' group yourself", state.gid),
-            ));
-        }
+        ACCOUNT.local(&self.name, state.local)?;
+        ACCOUNT.renumber(&self.name, state.gid, gid, self.change_gid)?;
         Ok(self.change(&format!("gid {} -> {gid}", state.gid), false, state.gid.to_string(), Some(gid)))
     }
 
@@ -165,12 +123,7 @@ impl Group {
 
     fn removal(&self) -> Change {
         let action = GroupAction { name: self.name.clone(), absent: true, system: self.system, gid: None };
-        Change {
-            summary: "removed".into(),
-            creates: false,
-            effects: vec![Effect::Group(action)],
-            diffs: vec![Diff::Property { name: "ensure".into(), before: "present".into(), after: "absent".into() }],
-        }
+        removal(Effect::Group(action), "removed")
     }
 }
 

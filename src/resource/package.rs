@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
-use super::version::{Accepted, compare};
+use super::version::Accepted;
 use super::{Context, Declaration, DeclareError, Field, Provision, Relations, Resource, ResourceId, codes};
 use crate::error::Code;
 use crate::manifest::node::nearest;
@@ -328,7 +328,7 @@ impl Package {
         if state.held && !self.options.change_held {
             return Err(self.held(&format!("changed from {installed} to {version}")));
         }
-        if compare(&version, installed).is_lt() && !self.options.allow_downgrade {
+        if context.host.versions.compare(&version, installed).is_lt() && !self.options.allow_downgrade {
             return Err(self.error(
                 codes::DOWNGRADE,
                 format!("{installed} is installed, and {version} would be a downgrade"),
@@ -351,12 +351,15 @@ impl Package {
         if context.ignores("version") {
             return Ok(None);
         }
+        let versions = context.host.versions;
         match &self.version {
-            Some(accepted) if accepted.accepts(installed) => Ok(None),
+            Some(accepted) if accepted.accepts(installed, versions) => Ok(None),
             Some(_) => self.offered(state, context),
             None if self.ensure != PackageEnsure::Latest => Ok(None),
             // An installed version that is newer than any on offer is nobody's drift.
-            None => Ok(state.candidate.clone().filter(|candidate| compare(candidate, installed).is_gt())),
+            None => {
+                Ok(state.candidate.clone().filter(|candidate| versions.compare(candidate, installed).is_gt()))
+            }
         }
     }
 
@@ -377,7 +380,9 @@ impl Package {
         }
         let Some(accepted) = &self.version else { return Ok(None) };
         let on_offer = state.available.iter().chain(&state.candidate);
-        let newest = on_offer.filter(|version| accepted.accepts(version)).max_by(|left, right| compare(left, right));
+        let versions = context.host.versions;
+        let accepted_ones = on_offer.filter(|version| accepted.accepts(version, versions));
+        let newest = accepted_ones.max_by(|left, right| versions.compare(left, right));
         match newest {
             Some(version) => Ok(Some(version.clone())),
             None if accepted.complete() && state.available.is_empty() => Ok(accepted.exact().map(str::to_owned)),

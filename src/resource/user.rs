@@ -3,14 +3,16 @@
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
+use super::account::{Account, Found, ensure_field, removal};
 use super::fields::is_account_name;
-use super::group::account_name;
 use super::{
     Context, Declaration, DeclareError, Ensure, Field, Provision, Relations, Resource, ResourceId, attributes, codes,
 };
 use crate::manifest::node::nearest;
 use crate::plan::{Change, Diff, Effect, PlanError, UserAction};
 use crate::system::observe::{Needs, UserState};
+
+const ACCOUNT: Account = Account { kind: "user", noun: "account", number: "uid", part: "owner" };
 
 /// An account.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -65,12 +67,7 @@ shell = "/usr/sbin/nologin"
 ensure = "absent"
 "#;
     const FIELDS: &'static [Field] = &[
-        Field {
-            name: "ensure",
-            kind: "\"present\" or \"absent\"",
-            default: "\"present\"",
-            doc: "Whether the account shall exist.",
-        },
+        ensure_field("Whether the account shall exist."),
         Field { name: "uid", kind: "integer", default: "the next free one", doc: "Numeric id." },
         Field {
             name: "group",
@@ -148,7 +145,7 @@ ensure = "absent"
     ];
 
     fn declare(declaration: Declaration<'_>) -> Result<User, DeclareError> {
-        let name = account_name(&declaration, "user")?;
+        let name = ACCOUNT.name(&declaration)?;
         let mut fields: Fields = declaration.table.read()?;
         check(&declaration, &fields)?;
         if let Some(groups) = &mut fields.groups {
@@ -180,14 +177,14 @@ ensure = "absent"
     }
 
     fn plan(&self, context: &Context<'_>) -> Result<Option<Change>, PlanError> {
-        match (self.fields.ensure, context.host.users.get(&self.name)) {
-            (Ensure::Absent, None) => Ok(None),
-            (Ensure::Absent, Some(state)) => {
-                self.local(state)?;
+        match Found::of(self.fields.ensure, context.host.users.get(&self.name)) {
+            Found::Gone => Ok(None),
+            Found::Unwanted(state) => {
+                ACCOUNT.local(&self.name, state.local)?;
                 Ok(Some(self.removal(self.fields.remove_home)))
             }
-            (Ensure::Present, None) => self.created(context).map(Some),
-            (Ensure::Present, Some(state)) => self.corrected(state, context),
+            Found::Missing => self.created(context).map(Some),
+            Found::Kept(state) => self.corrected(state, context),
         }
     }
 
@@ -202,11 +199,8 @@ ensure = "absent"
 }
 
 fn check(declaration: &Declaration<'_>, fields: &Fields) -> Result<(), DeclareError> {
-    let absent = fields.ensure == Ensure::Absent;
-    if absent && declaration.name == "root" {
-        return Err(declaration.error("ensure", "the user root is never removed", "remove this declaration"));
-    }
-    if fields.remove_home && !absent {
+    ACCOUNT.keep_root(declaration, fields.ensure)?;
+    if fields.remove_home && fields.ensure != Ensure::Absent {
         let help = "add `ensure = \"absent\"`, or remove it";
         return Err(declaration.error("remove-home", "`remove-home` is for removing an account", help));
     }
@@ -295,7 +289,7 @@ impl User {
         if diffs.is_empty() {
             return Ok(None);
         }
-        self.local(state)?;
+        ACCOUNT.local(&self.name, state.local)?;
         let summary: Vec<String> = diffs.iter().filter_map(summary).collect();
         let effects = vec![Effect::User(action)];
         Ok(Some(Change { summary: summary.join(", "), creates: false, effects, diffs }))
@@ -312,7 +306,7 @@ impl User {
         let fields = &self.fields;
         let wanted = |name: &str| !context.ignores(name);
         if let Some(uid) = fields.uid.filter(|uid| *uid != state.uid && wanted("uid")) {
-            self.renumbered(state, uid)?;
+            ACCOUNT.renumber(&self.name, state.uid, uid, fields.change_uid)?;
             diffs.push(property("uid", &state.uid.to_string(), &uid.to_string()));
             action.uid = Some(uid);
         }
@@ -394,30 +388,6 @@ impl User {
         Ok(())
     }
 
-    fn renumbered(&self, state: &UserState, uid: u32) -> Result<(), PlanError> {
-        if self.fields.change_uid && state.uid != 0 {
-            return Ok(());
-        }
-        Err(PlanError::new(
-            self.id(),
-            codes::ACCOUNT_NUMBER,
-            format!("the account has the number {}, not {uid}; its files would be left behind", state.uid),
-            format!("declare `uid = {}`, or set `change-uid = true` and change the files' owner yourself", state.uid),
-        ))
-    }
-
-    fn local(&self, state: &UserState) -> Result<(), PlanError> {
-        if state.local {
-            return Ok(());
-        }
-        Err(PlanError::new(
-            self.id(),
-            codes::ACCOUNT_NOT_LOCAL,
-            "the account comes from a directory service, so it cannot be changed here",
-            "change it in the directory, or remove what differs from this declaration",
-        ))
-    }
-
     /// An action that leaves everything as it is.
     fn action(&self) -> UserAction {
         UserAction {
@@ -441,12 +411,7 @@ impl User {
     fn removal(&self, remove_home: bool) -> Change {
         let action = UserAction { absent: true, remove_home, ..self.action() };
         let summary = if remove_home { "removed with its home directory" } else { "removed" };
-        Change {
-            summary: summary.into(),
-            creates: false,
-            effects: vec![Effect::User(action)],
-            diffs: vec![property("ensure", "present", "absent")],
-        }
+        removal(Effect::User(action), summary)
     }
 }
 

@@ -100,6 +100,36 @@ pub enum FetchError {
     /// A secret would travel in the clear.
     #[error("a password or token would travel unencrypted")]
     Unencrypted,
+    /// There are more approvals than are taken.
+    #[error("the remote has {count} approvals of commits on the branch, of which {limit} are taken")]
+    Approvals {
+        /// How many there are.
+        count: usize,
+        /// How many are taken.
+        limit: usize,
+    },
+    /// An approval cannot be had.
+    #[error("the approval `{name}` is not taken: {reason}")]
+    Approval {
+        /// Its ref, or how many there are of its kind.
+        name: String,
+        /// Why not.
+        reason: String,
+    },
+    /// The heartbeat cannot be had.
+    #[error("the heartbeat `{name}` is not taken: {reason}")]
+    Heartbeat {
+        /// Its ref.
+        name: String,
+        /// Why not.
+        reason: String,
+    },
+    /// The remote has more refs beside the branch than are looked at.
+    #[error("the remote lists more than {limit} bytes of refs beside the branch")]
+    Listing {
+        /// Bytes that are looked at.
+        limit: u64,
+    },
     /// A redirect that is not followed.
     #[error("the remote redirects to where abide does not follow: {reason}")]
     Redirect {
@@ -127,6 +157,10 @@ impl Explain for FetchError {
             FetchError::Credential { .. } => "E113",
             FetchError::Unencrypted => "E114",
             FetchError::Redirect { .. } => "E115",
+            FetchError::Approvals { .. } => "E116",
+            FetchError::Approval { .. } => "E117",
+            FetchError::Heartbeat { .. } => "E118",
+            FetchError::Listing { .. } => "E119",
         })
     }
 
@@ -163,6 +197,14 @@ impl Explain for FetchError {
                 "check that the file or the systemd credential exists, is readable by the fetcher and well-formed"
             }
             FetchError::Unencrypted => "use https://, or remove the password and the token",
+            FetchError::Approvals { .. } => {
+                "delete the tags `abide/approve/…` of commits that are in effect everywhere; the newest commits come first"
+            }
+            FetchError::Approval { .. } => "look at the tag; delete it, or approve once more with `abide approve`",
+            FetchError::Heartbeat { .. } => {
+                "look who pushes the heartbeat's branch, and write it anew with `abide heartbeat`"
+            }
+            FetchError::Listing { .. } => "delete the tags `abide/approve/…` of commits that are in effect everywhere",
             FetchError::Redirect { .. } => "put the address where the repository really is into `urls`",
         }
         .to_owned()
@@ -246,6 +288,32 @@ pub enum SourceError {
         /// What is wrong.
         reason: String,
     },
+    /// Approvals that the note offers are not taken. The branch is whole without them.
+    #[error("{count} of the offered approvals are not taken, the first of them `{name}`: {reason}")]
+    Approvals {
+        /// How many.
+        count: usize,
+        /// The first, as the note has it.
+        name: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The heartbeat that the note offers is not taken. The branch is whole without it.
+    #[error("the offered heartbeat `{name}` is not taken: {reason}")]
+    Heartbeat {
+        /// The commit, as the note has it.
+        name: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The note offers more approvals than are looked at.
+    #[error("{count} approvals are offered, of which {limit} are looked at")]
+    TooManyApprovals {
+        /// How many are offered.
+        count: usize,
+        /// How many are looked at.
+        limit: usize,
+    },
     /// The repository of an author cannot be opened.
     #[error("{} cannot be opened as a Git repository: {reason}", path.display())]
     Repository {
@@ -278,6 +346,9 @@ impl Explain for SourceError {
             SourceError::History { .. } => "E128",
             SourceError::Repository { .. } => "E129",
             SourceError::Revision { .. } => "E130",
+            SourceError::Approvals { .. } => "E131",
+            SourceError::Heartbeat { .. } => "E132",
+            SourceError::TooManyApprovals { .. } => "E133",
         })
     }
 
@@ -299,6 +370,12 @@ impl Explain for SourceError {
             }
             SourceError::History { .. } => {
                 "check what was pushed to the branch, or raise `commits` in the `[limits]` table"
+            }
+            SourceError::Approvals { .. } | SourceError::Heartbeat { .. } => {
+                "the next poll should bring what is missing; if it stays, empty the spool, and look at the remote's refs"
+            }
+            SourceError::TooManyApprovals { .. } => {
+                "the fetcher leaves no such note: look who else writes into the spool"
             }
             SourceError::Repository { .. } => "name the folder of a Git repository",
             SourceError::Revision { .. } => "give a branch, a tag or a commit that `git log` shows",

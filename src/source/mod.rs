@@ -22,6 +22,8 @@ pub mod objects;
 
 pub mod error;
 
+mod beside;
+
 mod names;
 
 mod pack;
@@ -30,6 +32,7 @@ mod reach;
 
 mod spool;
 
+pub use beside::heartbeat_ref;
 pub use error::{FetchError, SourceError};
 pub use names::entries as tree_entries;
 pub use objects::{Entry, EntryKind, ObjectError, Objects};
@@ -51,7 +54,7 @@ pub struct Candidate {
     pub tip: gix::ObjectId,
     /// Tag objects that may approve a commit; unproven like the rest.
     pub approvals: Vec<gix::ObjectId>,
-    /// The commit that holds the newest heartbeat; unproven, too.
+    /// The commit that may hold the branch's heartbeat, as its only file; unproven, too.
     pub heartbeat: Option<gix::ObjectId>,
 }
 
@@ -72,7 +75,13 @@ pub struct Note {
     pub url: String,
     /// The commit that the branch is at, in hex; empty when unknown.
     pub tip: String,
-    /// Whether the tip differs from the poll before.
+    /// Approvals of commits on the branch: tag objects, in hex.
+    #[serde(default)]
+    pub approvals: Vec<String>,
+    /// The branch's heartbeat: a commit, in hex; empty when there is none.
+    #[serde(default)]
+    pub heartbeat: String,
+    /// Whether tip, approvals or heartbeat differ from the poll before.
     pub changed: bool,
     /// Bytes of pack that were received.
     pub received: u64,

@@ -5,6 +5,12 @@ use gix::hash::Kind as HashKind;
 
 use super::objects::{Entry, EntryKind, ObjectError};
 
+/// Entries of one folder. The largest that people keep have some thousand.
+const MOST_ENTRIES: usize = 1 << 16;
+
+/// Bytes of a name, as on Linux (`NAME_MAX`).
+const LONGEST_NAME: usize = 255;
+
 /// Reads the raw bytes of a tree strictly; `id` is its name.
 ///
 /// Git itself writes exactly one form; whatever else a tree holds was made by hand, to be seen differently by two readers.
@@ -20,6 +26,9 @@ pub fn entries(id: ObjectId, mut bytes: &[u8]) -> Result<Vec<Entry>, ObjectError
             && order(before, &entry) != std::cmp::Ordering::Less
         {
             return Err(malformed(format!("`{}` is twice or not in its place", entry.name)));
+        }
+        if entries.len() >= MOST_ENTRIES {
+            return Err(malformed(format!("it has more than {MOST_ENTRIES} entries")));
         }
         entries.push(entry);
         bytes = rest;
@@ -62,6 +71,9 @@ fn one(bytes: &[u8], hash: HashKind) -> Result<(Entry, &[u8]), String> {
 fn wrong(name: &str) -> Option<&'static str> {
     if name.is_empty() || name == "." || name == ".." {
         return Some("is no name");
+    }
+    if name.len() > LONGEST_NAME {
+        return Some("is longer than a file system takes");
     }
     if name.contains('/') || name.chars().any(char::is_control) {
         return Some("has a slash or a control character");
@@ -133,6 +145,8 @@ mod tests {
         for name in ["", ".", ".."] {
             check(&[("100644", name)], Some("no name"));
         }
+        check(&[("100644", &"é".repeat(127))], None);
+        check(&[("100644", &"é".repeat(128))], Some("longer"));
         for name in ["a/b", "/", "a\nb", "\u{7f}"] {
             check(&[("100644", name)], Some("slash or a control"));
         }
@@ -149,6 +163,14 @@ mod tests {
         ] {
             check(&[("40000", name)], Some("means `.git`"));
         }
+    }
+
+    #[test]
+    fn a_folder_has_its_bound() {
+        let names: Vec<String> = (0..=MOST_ENTRIES).map(|number| format!("{number:06}")).collect();
+        let list: Vec<(&str, &str)> = names.iter().map(|name| ("100644", name.as_str())).collect();
+        check(&list[1..], None);
+        check(&list, Some("more than 65536 entries"));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Read access to Git objects, as the trust and manifest stages see them.
 
 use gix::ObjectId;
+use gix::objs::{Find, FindHeader, Kind};
 
 /// A source of objects whose names were checked: the store on a host, a plain repository on an author's machine.
 pub trait Objects {
@@ -86,4 +87,24 @@ pub enum ObjectError {
     /// The store cannot be read.
     #[error("the object store cannot be read")]
     Store(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// Reads one object of the expected kind; asks for its size before its content.
+pub(super) fn read(
+    objects: &(impl Find + FindHeader),
+    id: ObjectId,
+    kind: Kind,
+    limit: u64,
+) -> Result<Vec<u8>, ObjectError> {
+    let store = |error: gix::Error| ObjectError::Store(Box::new(error));
+    let header = objects.try_header(&id).map_err(store)?.ok_or(ObjectError::Missing { id })?;
+    if header.size > limit {
+        return Err(ObjectError::TooLarge { id, size: header.size, limit });
+    }
+    if header.kind != kind {
+        return Err(ObjectError::Malformed { id, reason: format!("it is a {}, not a {kind}", header.kind) });
+    }
+    let mut bytes = Vec::new();
+    objects.try_find(&id, &mut bytes).map_err(store)?.ok_or(ObjectError::Missing { id })?;
+    Ok(bytes)
 }

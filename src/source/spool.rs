@@ -1,22 +1,36 @@
 //! The fetcher's side of the spool: a private repository to negotiate with, and the mailbox with hard links to its packs.
 
+use std::collections::HashSet;
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use gix::ObjectId;
 use gix::hash::Kind as HashKind;
+use gix::refs::transaction::{PreviousValue, RefEdit};
 
 use super::error::FetchError;
 use super::pack::{self, PackError, chain};
-use super::{MAILBOX, NOTE, Note, reach};
+use super::{MAILBOX, NOTE, Note, beside, reach};
 use crate::config::Limits;
 
 /// The ref of the private repository that remembers the branch.
 pub(super) const BRANCH: &str = "refs/abide/branch";
 
+/// The ref of the private repository that remembers the heartbeat.
+const HEARTBEAT: &str = "refs/abide/heartbeat";
+
+/// Where the private repository remembers approvals, each under its own object's name.
+const APPROVALS: &str = "refs/abide/approve/";
+
 /// More packs than this are rewritten as one, when a poll has nothing else to do.
 const MOST_PACKS: usize = 16;
+
+/// More packs than this are rewritten as one in any case: the root process looks at 256 entries of the mailbox.
+const TOO_MANY_PACKS: usize = 4 * MOST_PACKS;
+
+/// So many packs that could not be rewritten as one are given up, to be fetched anew as one.
+const FAR_TOO_MANY_PACKS: usize = 12 * MOST_PACKS;
 
 /// The spool, held by one fetcher at a time.
 pub(super) struct Spool {
@@ -62,16 +76,7 @@ impl Spool {
 
     /// Writes the note as a whole or not at all.
     pub(super) fn write_note(&self, note: &Note) -> Result<(), FetchError> {
-        let failed = failed(&self.path);
-        let mut file = tempfile::Builder::new()
-            .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))
-            .tempfile_in(&self.path)
-            .map_err(&failed)?;
-        serde_json::to_writer(&mut file, note).map_err(|error| failed(error.into()))?;
-        file.write_all(b"\n").map_err(&failed)?;
-        file.as_file().sync_all().map_err(&failed)?;
-        file.persist(self.path.join(NOTE)).map_err(|error| failed(error.error))?;
-        Ok(())
+        write_whole(&self.path, NOTE, note)
     }
 
     /// Makes the mailbox show exactly the packs of the private repository.
@@ -109,22 +114,46 @@ impl Spool {
         Ok(limits.spool_bytes.saturating_sub(used))
     }
 
-    /// Rewrites many packs as one.
-    pub(super) fn tidy(&self, repository: &gix::Repository, limits: &Limits) -> Result<(), FetchError> {
+    /// Rewrites many packs as one; when `idle`, earlier than when it must be.
+    pub(super) fn tidy(
+        &self,
+        repository: &gix::Repository,
+        limits: &Limits,
+        idle: bool,
+    ) -> Result<(), FetchError> {
         let (packs, _) = self.weigh(repository)?;
-        if packs > MOST_PACKS { self.compact(repository, limits) } else { Ok(()) }
+        if packs <= if idle { MOST_PACKS } else { TOO_MANY_PACKS } {
+            return Ok(());
+        }
+        self.compact(repository, limits)?;
+        let (packs, _) = self.weigh(repository)?;
+        let directory = self.repository();
+        if packs > FAR_TOO_MANY_PACKS { remove(&directory).map_err(failed(&directory)) } else { Ok(()) }
     }
 
+    /// Rewrites everything as one pack, without what nothing names any more: old heartbeats, approvals of commits that were taken back.
     fn compact(&self, repository: &gix::Repository, limits: &Limits) -> Result<(), FetchError> {
         let Some(tip) = branch(repository) else { return Ok(()) };
         let directory = self.repository().join("objects/pack");
         let broken = |reason: String| FetchError::Spool { path: directory.clone(), reason };
         let reached = reach::walk(&repository.objects, &[tip], &|_| false, limits.commits)
             .map_err(|error| broken(format!("{error:?}")))?;
-        let names: Vec<ObjectId> = reached.commits.into_iter().chain(reached.others).collect();
+        let mut approvals = approvals(repository);
+        let commits: HashSet<&ObjectId> = reached.commits.iter().collect();
+        approvals.retain(|tag| {
+            beside::approved(&repository.objects, *tag).is_ok_and(|commit| commits.contains(&commit))
+        });
+        let heartbeat = heartbeat(repository)
+            .and_then(|commit| Some((commit, beside::heartbeat(&repository.objects, commit).ok()?)));
+        drop(commits);
+        let mut names: Vec<ObjectId> = reached.commits.into_iter().chain(reached.others).collect();
+        let mut seen: HashSet<ObjectId> = names.iter().copied().collect();
+        let beside = heartbeat.iter().flat_map(|(_, parts)| parts).chain(&approvals);
+        names.extend(beside.filter(|name| seen.insert(**name)).copied());
         match pack::replace_all(&repository.objects, &names, tip.kind(), &directory, limits) {
+            Ok(_) => remember(repository, &approvals, heartbeat.map(|(commit, _)| commit)),
             // Too large without deltas: then the packs stay as they are.
-            Ok(_) | Err(PackError::TooMuch { .. }) => Ok(()),
+            Err(PackError::TooMuch { .. }) => Ok(()),
             Err(PackError::Damaged(reason)) => Err(broken(reason)),
             Err(PackError::Io(error)) => Err(failed(&directory)(error)),
         }
@@ -171,6 +200,67 @@ pub(super) fn open_repository(
 /// The commit that the branch was at when it was last fetched.
 pub(super) fn branch(repository: &gix::Repository) -> Option<ObjectId> {
     Some(repository.try_find_reference(BRANCH).ok()??.try_id()?.detach())
+}
+
+/// The heartbeat that was fetched last.
+pub(super) fn heartbeat(repository: &gix::Repository) -> Option<ObjectId> {
+    Some(repository.try_find_reference(HEARTBEAT).ok()??.try_id()?.detach())
+}
+
+/// The approvals that were fetched and are still on the remote, in the order of their names.
+pub(super) fn approvals(repository: &gix::Repository) -> Vec<ObjectId> {
+    let Ok(refs) = repository.references() else { return Vec::new() };
+    let Ok(refs) = refs.prefixed(APPROVALS) else { return Vec::new() };
+    let mut approvals: Vec<ObjectId> =
+        refs.flatten().filter_map(|found| found.try_id().map(gix::Id::detach)).collect();
+    approvals.sort();
+    approvals
+}
+
+/// Remembers exactly these approvals and this heartbeat.
+pub(super) fn remember(
+    repository: &gix::Repository,
+    wanted: &[ObjectId],
+    wanted_heartbeat: Option<ObjectId>,
+) -> Result<(), FetchError> {
+    let broken =
+        |error: gix::Error| FetchError::Spool { path: repository.path().to_owned(), reason: chain(&error) };
+    let delete = |name: String| Some(RefEdit::delete(name.try_into().ok()?, PreviousValue::Any));
+    let update = |name: String, id: ObjectId| {
+        Some(RefEdit::update(name.try_into().ok()?, id, PreviousValue::Any, "poll"))
+    };
+    let held = approvals(repository);
+    let named = |id: &ObjectId| format!("{APPROVALS}{id}");
+    let mut edits: Vec<RefEdit> = Vec::new();
+    edits.extend(held.iter().filter(|id| !wanted.contains(id)).filter_map(|id| delete(named(id))));
+    edits.extend(wanted.iter().filter(|id| !held.contains(id)).filter_map(|id| update(named(id), *id)));
+    match (heartbeat(repository), wanted_heartbeat) {
+        (held, wanted) if held == wanted => {}
+        (_, Some(id)) => edits.extend(update(HEARTBEAT.into(), id)),
+        (_, None) => edits.extend(delete(HEARTBEAT.into())),
+    }
+    if !edits.is_empty() {
+        repository.edit_references(edits).map_err(broken)?;
+    }
+    Ok(())
+}
+
+/// Writes a small file of JSON as a whole or not at all.
+pub(super) fn write_whole(
+    folder: &Path,
+    name: &str,
+    content: &impl serde::Serialize,
+) -> Result<(), FetchError> {
+    let failed = failed(folder);
+    let mut file = tempfile::Builder::new()
+        .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))
+        .tempfile_in(folder)
+        .map_err(&failed)?;
+    serde_json::to_writer(&mut file, content).map_err(|error| failed(error.into()))?;
+    file.write_all(b"\n").map_err(&failed)?;
+    file.as_file().sync_all().map_err(&failed)?;
+    file.persist(folder.join(name)).map_err(|error| failed(error.error))?;
+    Ok(())
 }
 
 /// Removes what an interrupted fetch left. Failing is harmless.

@@ -113,15 +113,15 @@ impl std::fmt::Display for Notification {
 }
 
 impl State {
-    /// Opens a run. It is on disk with its first intents: before them nothing happened that a power cut could make us forget.
+    /// Opens a run. From here on only intents are waited for, and with them all that was written before: the rest comes to disk in the
+    /// order in which it was written, at the latest by [`State::leave`]. A power cut that takes the end of it leaves an earlier moment of
+    /// the same run, with effects that may have happened, and recovery finds out which did.
     ///
     /// # Errors
     /// The state cannot be written.
     pub fn begin(&mut self, start: &RunStart) -> Result<i64, StateError> {
-        self.sql(self.connection.pragma_update(None, "synchronous", "NORMAL"))?;
-        let run = self.transaction(|transaction| history::insert(transaction, start));
-        self.sql(self.connection.pragma_update(None, "synchronous", "FULL"))?;
-        run
+        self.wait_for_disk(false)?;
+        self.transaction(|transaction| history::insert(transaction, start))
     }
 
     /// Notes effects that are about to happen and what will be owed because of them.
@@ -135,7 +135,8 @@ impl State {
         owed: &[Owed],
         now: i64,
     ) -> Result<(), StateError> {
-        self.transaction(|transaction| {
+        self.wait_for_disk(true)?;
+        let intended = self.transaction(|transaction| {
             let mut insert = transaction.prepare_cached(
                 "INSERT OR REPLACE INTO intents VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 'pending')",
             )?;
@@ -155,10 +156,12 @@ impl State {
                 }
             }
             owed.iter().try_for_each(|owed| owe(transaction, run, owed))
-        })
+        });
+        self.wait_for_disk(false)?;
+        intended
     }
 
-    /// Notes what became of effects.
+    /// Notes what became of effects. Should a power cut take that, they are pending again.
     ///
     /// # Errors
     /// The state cannot be written; the effects stay pending.

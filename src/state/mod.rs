@@ -65,15 +65,33 @@ impl State {
         if answer == "ok" { Ok(()) } else { Err(self.damaged(answer)) }
     }
 
-    /// Ends the use of the state at the end of a process. Where nothing was written, SQLite's two helper files stay for the next
-    /// process, because making and removing them takes longer than a run that finds nothing to do.
-    pub fn leave(self) {
+    /// Ends the use of the state at the end of a process; all that was written is on disk when this returns. Where nothing was written,
+    /// SQLite's two helper files stay for the next process, because making and removing them takes longer than a run that finds
+    /// nothing to do.
+    ///
+    /// # Errors
+    /// What was written cannot be brought to disk.
+    pub fn leave(self) -> Result<(), StateError> {
         let mut log = self.path.clone().into_os_string();
         log.push("-wal");
-        if std::fs::metadata(log).is_ok_and(|log| log.len() == 0) {
+        let log = PathBuf::from(log);
+        if std::fs::metadata(&log).is_ok_and(|log| log.len() == 0) {
             // The system closes what it holds when the process ends.
             std::mem::forget(self.connection);
+            return Ok(());
         }
+        // Closing brings the log into the database, unless somebody reads it at this moment.
+        let synced = std::fs::File::open(&log).and_then(|log| log.sync_data());
+        match synced {
+            Err(source) if source.kind() != std::io::ErrorKind::NotFound => Err(open::io(&log, source)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether each transaction waits until it is on disk, and all before it.
+    fn wait_for_disk(&self, wait: bool) -> Result<(), StateError> {
+        let level = if wait { "FULL" } else { "NORMAL" };
+        self.sql(self.connection.pragma_update(None, "synchronous", level))
     }
 
     /// Tells SQLite's errors apart.
@@ -85,7 +103,7 @@ impl State {
         StateError::Damaged { path: self.path.clone(), reason: reason.into() }
     }
 
-    /// Runs `work` in one transaction, which is on disk when this returns.
+    /// Runs `work` in one transaction, which is on disk when this returns, but for what [`State::begin`] says.
     fn transaction<T>(
         &mut self,
         work: impl FnOnce(&rusqlite::Transaction<'_>) -> rusqlite::Result<T>,

@@ -147,7 +147,7 @@ fn is_empty(state: &State) -> Result<bool, StateError> {
     state.sql(state.connection.query_row("SELECT count(*) = 0 FROM sqlite_schema", [], |row| row.get(0)))
 }
 
-fn io(path: &Path, source: std::io::Error) -> StateError {
+pub(super) fn io(path: &Path, source: std::io::Error) -> StateError {
     use std::io::ErrorKind::{QuotaExceeded, StorageFull};
     match source.kind() {
         StorageFull | QuotaExceeded => StateError::Full { path: path.into() },

@@ -407,11 +407,11 @@ fn what_leaves_without_a_change_keeps_the_helper_files_and_what_wrote_does_not()
     assert!(!log.exists());
     let state = State::open(folder.path()).unwrap();
     assert_eq!(state.applied().unwrap(), None);
-    state.leave();
+    state.leave().unwrap();
     assert!(log.exists());
     let mut state = State::open(folder.path()).unwrap();
     state.set_applied(&revision("c1")).unwrap();
-    state.leave();
+    state.leave().unwrap();
     let state = State::inspect(folder.path()).unwrap().unwrap();
     assert_eq!(state.applied().unwrap().unwrap().commit, "c1");
 }

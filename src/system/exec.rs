@@ -197,6 +197,34 @@ pub fn run(program: &Program) -> Result<Output, ExecError> {
     Ok(output)
 }
 
+/// Runs a program for somebody at the terminal: it may ask him and tell him things, in the foreground, and takes as long as he does.
+/// Only its standard output is collected; it has no time limit and no group of its own, so that he can interrupt it.
+///
+/// # Errors
+/// It cannot be started. A program that fails is an [`Output`], no error.
+#[expect(clippy::disallowed_methods, reason = "this is the place that starts processes")]
+pub fn attended(program: &Program) -> Result<Output, ExecError> {
+    let name = program.argv.first().ok_or(ExecError::Empty)?.clone();
+    let mut command = Command::new(&name);
+    command.args(program.argv.iter().skip(1)).env_clear().envs(ENVIRONMENT).envs(&program.environment);
+    command.current_dir(program.directory.as_deref().unwrap_or("/".as_ref()));
+    command.stdin(if program.stdin.is_empty() { Stdio::inherit() } else { Stdio::piped() });
+    command.stdout(Stdio::piped()).stderr(Stdio::inherit());
+    let mut child = command.spawn().map_err(|source| ExecError::Start { program: name.clone(), source })?;
+    if let Some(mut stdin) = child.stdin.take() {
+        let bytes = program.stdin.clone();
+        std::thread::spawn(move || drop(stdin.write_all(&bytes)));
+    }
+    let output = child.wait_with_output().map_err(|source| ExecError::Lost { program: name, source })?;
+    Ok(Output {
+        code: output.status.code(),
+        signal: output.status.signal(),
+        stdout: output.stdout,
+        stderr: Vec::new(),
+        truncated: false,
+    })
+}
+
 /// Waits for the leader's end, collecting outputs that close before; `None` when the time is over.
 fn await_end(events: &Receiver<Event>, deadline: Instant) -> Option<Vec<Event>> {
     let mut outputs = Vec::new();
@@ -338,6 +366,15 @@ mod tests {
         let error = run(&Program::new(["/nonexistent/program"])).unwrap_err();
         assert_eq!(error.code(), Code("E447"));
         assert!(matches!(run(&Program::new(Vec::<String>::new())), Err(ExecError::Empty)));
+    }
+
+    #[test]
+    fn an_attended_program_reads_and_answers() {
+        let mut program = shell("read word; echo $word; exit 3");
+        program.stdin = b"yes\n".to_vec();
+        let output = attended(&program).unwrap();
+        assert_eq!((output.code, output.stdout.as_slice()), (Some(3), b"yes\n".as_slice()));
+        assert!(matches!(attended(&Program::new(["/nonexistent/program"])), Err(ExecError::Start { .. })));
     }
 
     #[test]

@@ -7,9 +7,9 @@ use std::time::Duration;
 use super::accounts::{self, AccountError};
 use super::exec::{self, Program};
 use super::fs::{self, Fingerprints, FsError, Rehash};
-use super::observe::{Guard, Needs, Observed};
-use super::packages::{self, PackageError, PackageManager};
-use super::systemd::{self, Systemd, SystemdError};
+use super::observe::{Guard, Needs, Observed, PackageState};
+use super::packages::{self, PackageError, PackageManager, VersionOrder};
+use super::systemd::{Background, Systemd, SystemdError};
 use crate::error::{Code, Explain};
 use crate::plan::Principal;
 use crate::system::accounts::Owners;
@@ -21,6 +21,8 @@ const GUARD_TIMEOUT: Duration = Duration::from_secs(60);
 #[derive(Default)]
 pub struct Host {
     systemd: Option<Systemd>,
+    /// A connection that is being made.
+    connecting: Option<Background>,
     packages: Option<Option<Box<dyn PackageManager>>>,
 }
 
@@ -30,25 +32,37 @@ impl Host {
         Host::default()
     }
 
+    /// Begins to connect to systemd, which takes time in which other things can be done.
+    pub fn connect(&mut self) {
+        if self.systemd.is_none() && self.connecting.is_none() {
+            self.connecting = Some(Background::begin(None));
+        }
+    }
+
     /// The connection to systemd, made at the first call.
     ///
     /// # Errors
     /// systemd cannot be reached.
     pub fn systemd(&mut self) -> Result<&mut Systemd, SystemdError> {
-        match &mut self.systemd {
-            Some(systemd) => Ok(systemd),
-            none => Ok(none.insert(Systemd::connect()?)),
-        }
+        let systemd = match (self.systemd.take(), self.connecting.take()) {
+            (Some(systemd), _) => systemd,
+            (None, Some(connecting)) => connecting.finish()?.0,
+            (None, None) => Systemd::connect()?,
+        };
+        Ok(self.systemd.insert(systemd))
     }
 
-    /// Forgets the connection to systemd, so that the next use makes a new one: for when systemd itself was restarted.
+    /// Forgets the connection to systemd, so that the next use makes a new one: for when systemd itself may have been replaced.
     pub fn forget_systemd(&mut self) {
         self.systemd = None;
     }
 
-    /// The package manager, found at the first call; `None` if the host has none that abide knows.
-    pub fn packages(&mut self) -> Option<&dyn PackageManager> {
-        self.packages.get_or_insert_with(packages::detect).as_deref()
+    /// The package manager, found at the first call.
+    ///
+    /// # Errors
+    /// The host has none that abide knows.
+    pub fn packages(&mut self) -> Result<&dyn PackageManager, SystemError> {
+        self.packages.get_or_insert_with(packages::detect).as_deref().ok_or(SystemError::NoPackageManager)
     }
 
     /// Answers everything that was asked for, in one batch: systemd answers while files are read.
@@ -62,29 +76,39 @@ impl Host {
         fingerprints: &mut Fingerprints,
         rehash: Rehash,
     ) -> Result<Observed, SystemError> {
-        let asked = !needs.units.is_empty();
-        let units = asked.then(|| systemd::observe_in_background(needs.units.iter().cloned().collect()));
+        let units = (!needs.units.is_empty()).then(|| {
+            let background = self.connecting.take().unwrap_or_else(|| Background::begin(self.systemd.take()));
+            background.ask(needs.units.clone());
+            background
+        });
         let paths = fs::observe(&needs.paths, fingerprints, rehash);
-        let packages = self.observe_packages(&needs.packages)?;
+        let (packages, versions) = self.observe_packages(&needs.packages)?;
         let (users, groups) = accounts::observe(&needs.users, &needs.groups)?;
         let mut listings = BTreeMap::new();
         for (path, ignore) in &needs.listings {
             listings.insert(path.clone(), fs::list(path, ignore)?);
         }
         let guards = run_guards(&needs.guards);
-        let units = units.map(systemd::PendingUnits::finish).transpose()?.unwrap_or_default();
-        Ok(Observed { paths, packages, units, users, groups, listings, guards })
+        let units = match units {
+            Some(pending) => {
+                let (systemd, states) = pending.finish()?;
+                self.systemd = Some(systemd);
+                states
+            }
+            None => BTreeMap::new(),
+        };
+        Ok(Observed { paths, packages, versions, units, users, groups, listings, guards })
     }
 
     fn observe_packages(
         &mut self,
         names: &BTreeSet<String>,
-    ) -> Result<BTreeMap<String, super::observe::PackageState>, SystemError> {
+    ) -> Result<(BTreeMap<String, PackageState>, VersionOrder), SystemError> {
         if names.is_empty() {
-            return Ok(BTreeMap::new());
+            return Ok(Default::default());
         }
-        let packages = self.packages().ok_or(SystemError::NoPackageManager)?;
-        Ok(packages.observe(names)?)
+        let manager = self.packages()?;
+        Ok((manager.observe(names)?, manager.order()))
     }
 }
 

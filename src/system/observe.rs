@@ -6,6 +6,8 @@ use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
+use super::packages::VersionOrder;
+
 /// Everything that a desired state needs to know, collected from all resources before the host is asked.
 #[derive(Debug, Default)]
 pub struct Needs {
@@ -71,6 +73,8 @@ pub struct Observed {
     pub paths: HashMap<PathBuf, PathState>,
     /// Answers for packages.
     pub packages: BTreeMap<String, PackageState>,
+    /// How the package manager that gave them orders versions.
+    pub versions: VersionOrder,
     /// Answers for units.
     pub units: BTreeMap<String, UnitState>,
     /// Users of the host that were asked for and exist.

@@ -64,6 +64,49 @@ impl Pattern {
         }
         reachable[path.len()]
     }
+
+    /// Whether everything that the other pattern matches is matched by this one, as far as that can be seen from one pattern at a
+    /// time: a yes is certain, a no is not.
+    pub fn covers(&self, other: &Pattern) -> bool {
+        let (own, other) = (&self.components, &other.components);
+        let last = own.len().saturating_sub(1);
+        // covered[i][j]: what follows from component i of this pattern covers what follows from component j of the other.
+        let mut covered = vec![vec![false; other.len() + 1]; own.len() + 1];
+        covered[own.len()][other.len()] = true;
+        for at in (0..own.len()).rev() {
+            for seen in (0..=other.len()).rev() {
+                let next = other.get(seen);
+                covered[at][seen] = match (own[at].as_str(), next) {
+                    // At the end it stands for one component or more, and so does every rest of the other that is not empty:
+                    // a `**` at its end stands for one or more as well.
+                    ("**", next) if at == last => next.is_some(),
+                    ("**", next) => covered[at + 1][seen] || (next.is_some() && covered[at][seen + 1]),
+                    (_, None) => false,
+                    (_, Some(next)) if next == "**" => false,
+                    (component, Some(next)) => component_covers(component, next) && covered[at + 1][seen + 1],
+                };
+            }
+        }
+        covered[0][0]
+    }
+}
+
+/// Whether one component covers another: a `*` of the other is covered by a `*` only.
+fn component_covers(own: &str, other: &str) -> bool {
+    let (own, other): (Vec<char>, Vec<char>) = (own.chars().collect(), other.chars().collect());
+    let mut covered = vec![vec![false; other.len() + 1]; own.len() + 1];
+    covered[own.len()][other.len()] = true;
+    for at in (0..own.len()).rev() {
+        for seen in (0..=other.len()).rev() {
+            let next = other.get(seen).copied();
+            covered[at][seen] = match own[at] {
+                '*' => covered[at + 1][seen] || (next.is_some() && covered[at][seen + 1]),
+                '?' => next.is_some_and(|next| next != '*') && covered[at + 1][seen + 1],
+                character => next == Some(character) && covered[at + 1][seen + 1],
+            };
+        }
+    }
+    covered[0][0]
 }
 
 impl std::fmt::Display for Pattern {
@@ -138,6 +181,31 @@ mod tests {
     }
 
     #[test]
+    fn a_pattern_covers_another_one() {
+        for (own, other, expected) in [
+            ("**", "roles/web/**", true),
+            ("**", "trust.toml", true),
+            ("roles/**", "roles/web/**", true),
+            ("roles/**", "roles/**", true),
+            ("roles/**", "**", false),
+            ("roles/**", "roles", false),
+            ("roles/*", "roles/**", false),
+            ("roles/*/x", "roles/web/x", true),
+            ("roles/**/x", "roles/x", true),
+            ("**/x", "**/x", true),
+            ("**/x", "a/**/x", true),
+            ("a/**/x", "**/x", false),
+            ("hosts/web-*.toml", "hosts/web-0*.toml", true),
+            ("hosts/web-??.toml", "hosts/web-*.toml", false),
+            ("hosts/web-*.toml", "hosts/web-??.toml", true),
+            ("hosts/?", "hosts/*", false),
+        ] {
+            let [own, other] = [own, other].map(|text| Pattern::parse(text).unwrap());
+            assert_eq!(own.covers(&other), expected, "{own} {other}");
+        }
+    }
+
+    #[test]
     fn patterns_that_could_mislead_are_refused() {
         for pattern in
             ["", "/a", "a/", "a//b", "./a", "../a", "a**", "**a/b", "[ab]", "{a,b}", "!a", "a\\b", "a\nb"]
@@ -152,6 +220,16 @@ mod tests {
             prop_assert!(Pattern::parse(&path).unwrap().matches(&path));
             prop_assert!(Pattern::parse("**").unwrap().matches(&path));
             prop_assert!(!Pattern::parse(&path).unwrap().matches(&format!("{path}/more")), "a prefix matched");
+        }
+
+        #[test]
+        fn what_covers_matches_too(own in "[ab*?]{1,3}(/[ab*?]{1,3}){0,3}", other in "[ab*?]{1,3}(/[ab*?]{1,3}){0,3}", path in "[ab]{1,2}(/[ab]{1,2}){0,3}") {
+            if let (Ok(own), Ok(other)) = (Pattern::parse(&own), Pattern::parse(&other))
+                && own.covers(&other)
+                && other.matches(&path)
+            {
+                prop_assert!(own.matches(&path), "{own} {other} {path}");
+            }
         }
 
         #[test]

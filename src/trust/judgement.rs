@@ -33,8 +33,19 @@ pub struct Judgement {
     pub commits: Vec<CommitJudgement>,
     /// The approvals by tag of these commits, and those that cannot be read.
     pub approvals: Vec<ApprovalJudgement>,
+    /// What came into effect, one after the other.
+    pub steps: Vec<Step>,
     /// The policy in force after this judgement.
     pub policy: Policy,
+}
+
+/// A commit that came into effect, and with it what waited below.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Step {
+    /// The commit, in hex.
+    pub commit: String,
+    /// What the scopes that it touches asked for beyond the signer of each commit, all of it met.
+    pub scopes: Vec<Need>,
 }
 
 /// One approval by tag with its verdict. Text in it is safe to print.
@@ -136,7 +147,7 @@ pub struct Pending {
     pub needs: Vec<Need>,
 }
 
-/// What one scope still asks for.
+/// What one scope asks for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Need {
     /// The scope.
@@ -151,6 +162,13 @@ pub struct Need {
     pub have: Vec<String>,
     /// Who could.
     pub signers: Vec<String>,
+}
+
+impl Need {
+    /// Whether enough principals agree.
+    pub fn is_met(&self) -> bool {
+        self.have.len() >= self.threshold
+    }
 }
 
 impl std::fmt::Display for Pending {

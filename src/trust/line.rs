@@ -60,7 +60,9 @@ pub(super) fn find(
         };
         walked.push(id);
     }
-    if let Some((_, mark)) = mark
+    // The introduction is what the root of trust names, and nothing else.
+    if let Some((id, mark)) = mark
+        && id != introduction
         && let Some(position) = twin(judge, &walked, mark)?
     {
         let above = walked[..position].iter().rev().copied().collect();

@@ -15,6 +15,7 @@ mod attestation;
 pub mod commit;
 mod error;
 mod examine;
+pub mod explain;
 mod file;
 mod freshness;
 pub mod glob;
@@ -36,10 +37,11 @@ mod wire;
 
 pub use error::TrustError;
 pub use file::FileError;
-pub use freshness::{Assessment, Freshness, HeartbeatMark, HeartbeatProblem, Memory, assess};
+pub use freshness::{Assessment, Freshness, HeartbeatMark, HeartbeatProblem, Memory, Stale, assess};
 pub use judgement::{
-    ApprovalJudgement, CommitJudgement, HighWater, Judgement, Need, Pending, Rule, ScopeUse, Verdict,
+    ApprovalJudgement, CommitJudgement, HighWater, Judgement, Need, Pending, Rule, ScopeUse, Step, Verdict,
 };
+pub use paths::differing;
 pub use rejection::{Reason, Rejection};
 pub use root::{FreshnessMode, FreshnessRule, Introduction, IntroductionKey, RootOfTrust};
 pub use walk::judge;

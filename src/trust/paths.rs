@@ -14,6 +14,9 @@ const DEEPEST: usize = 128;
 /// Longest target of a symlink, as on Linux.
 const LONGEST_TARGET: usize = 4096;
 
+/// More entries than somebody could look at.
+const MOST_PATHS: usize = 1_000_000;
+
 /// A path that differs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Changed {
@@ -37,6 +40,27 @@ impl From<ObjectError> for DiffError {
     fn from(error: ObjectError) -> DiffError {
         DiffError::Object(error)
     }
+}
+
+/// The paths that differ between two trees, for people who look at a change; what is not acceptable in them is an error.
+///
+/// # Errors
+/// An object cannot be read, or there is more than [`MOST_PATHS`] of it.
+pub fn differing(
+    objects: &dyn Objects,
+    before: ObjectId,
+    after: ObjectId,
+) -> Result<Vec<String>, ObjectError> {
+    let malformed = |reason: String| ObjectError::Malformed { id: after, reason };
+    let mut budget = MOST_PATHS;
+    let found = changed(objects, Some(before), Some(after), &mut budget).map_err(|error| match error {
+        DiffError::Object(error) => error,
+        DiffError::TooMuch => malformed(format!("more than {MOST_PATHS} entries differ")),
+        DiffError::BadEntry { path, reason } => malformed(format!("{path}: {reason}")),
+        DiffError::Submodule { path } => malformed(format!("{path} is a submodule")),
+        DiffError::Symlink { path, target } => malformed(format!("{path} is a symlink to {target}")),
+    })?;
+    Ok(found.into_iter().map(|change| change.path).collect())
 }
 
 struct Pair {

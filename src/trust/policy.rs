@@ -125,6 +125,14 @@ impl Policy {
         self.keys.get(key.blob())
     }
 
+    /// Every key in its wire form with whose it is, sorted by principal.
+    pub fn keys(&self) -> impl Iterator<Item = (&[u8], &Holder)> {
+        let mut keys: Vec<(&[u8], &Holder)> =
+            self.keys.iter().map(|(blob, holder)| (blob.as_slice(), holder)).collect();
+        keys.sort_by(|one, other| (&one.1.principal, one.0).cmp(&(&other.1.principal, other.0)));
+        keys.into_iter()
+    }
+
     /// The keys that may sign heartbeats.
     pub fn heartbeat_keys(&self) -> &[HeartbeatKey] {
         &self.heartbeat
@@ -404,7 +412,7 @@ fn read_signers(
 }
 
 /// The last second of a date (in UTC), or the second of a time with offset.
-fn last_second(text: &str) -> Option<i64> {
+pub fn last_second(text: &str) -> Option<i64> {
     if let Ok(date) = text.parse::<jiff::civil::Date>()
         && text.len() == "2027-01-01".len()
     {

@@ -16,7 +16,8 @@ use super::policy::{POLICY_FILE, Policy, Scope};
 /// Those who vouch, and what is to be vouched for.
 #[derive(Debug, Default)]
 pub(super) struct Vouchers {
-    approvers: BTreeMap<String, Voucher>,
+    /// By principal; one who used several keys vouches with each of them, since a new policy may not know all.
+    approvers: BTreeMap<String, Vec<Voucher>>,
     author: Author,
     /// The scopes that a seal has to cover: commits in them do not stand for themselves.
     unsealed: BTreeSet<String>,
@@ -50,15 +51,18 @@ impl Vouchers {
             _ => Author::Several,
         };
         if let (Some(signer), Author::One(_)) = (by, &self.author) {
-            let voucher = Voucher { key: signer.key.clone(), explicit: false };
-            self.approvers.insert(signer.principal.clone(), voucher);
+            self.add(signer, false);
         }
     }
 
     /// A principal approves the tree by its name.
     pub fn approve(&mut self, signer: &Signer) {
-        let voucher = Voucher { key: signer.key.clone(), explicit: true };
-        self.approvers.insert(signer.principal.clone(), voucher);
+        self.add(signer, true);
+    }
+
+    fn add(&mut self, signer: &Signer, explicit: bool) {
+        let voucher = Voucher { key: signer.key.clone(), explicit };
+        self.approvers.entry(signer.principal.clone()).or_default().push(voucher);
     }
 
     /// Commits in these scopes do not stand for themselves.
@@ -68,13 +72,19 @@ impl Vouchers {
 
     /// Everybody who approved by name, with the first one's key.
     pub fn sealers(&self) -> Option<(String, &PublicKey)> {
-        let explicit = || self.approvers.iter().filter(|(_, voucher)| voucher.explicit);
-        let names: Vec<&str> = explicit().map(|(name, _)| name.as_str()).collect();
-        Some((names.join(", "), &explicit().next()?.1.key))
+        let mut names: Vec<&str> = Vec::new();
+        let mut first = None;
+        for (name, vouchers) in &self.approvers {
+            if let Some(voucher) = vouchers.iter().find(|voucher| voucher.explicit) {
+                names.push(name);
+                first = first.or(Some(&voucher.key));
+            }
+        }
+        Some((names.join(", "), first?))
     }
 
-    /// What the scopes touched by the whole change still ask for. A threshold of one is met by each commit's own signer.
-    pub fn needs(&self, policy: &Policy, whole: &[Changed]) -> Vec<Need> {
+    /// What the scopes touched by the whole change ask for, met or not. A threshold of one is met by each commit's own signer.
+    pub fn asked(&self, policy: &Policy, whole: &[Changed]) -> Vec<Need> {
         let mut touched: BTreeMap<&str, &Scope> = BTreeMap::new();
         for scope in whole.iter().filter_map(|change| policy.scope_of(&change.path)) {
             if scope.threshold > 1 {
@@ -85,31 +95,33 @@ impl Vouchers {
         for scope in policy.scopes.iter().filter(|scope| self.unsealed.contains(&scope.name)) {
             touched.insert(&scope.name, scope);
         }
-        touched.into_values().filter_map(|scope| self.need(scope, None)).collect()
+        touched.into_values().map(|scope| self.need(scope, None)).collect()
     }
 
     /// A change of the policy has to meet the threshold of the policy that it makes, too.
-    pub fn needs_of_new(&self, new: &Policy) -> Option<Need> {
+    pub fn asked_of_new(&self, new: &Policy) -> Option<Need> {
         // A policy without such a scope does not parse.
-        self.need(new.scope_of(POLICY_FILE)?, Some(new))
+        Some(self.need(new.scope_of(POLICY_FILE)?, Some(new)))
     }
 
-    /// What a scope still asks for, as the policy in force or a new one knows it.
-    fn need(&self, scope: &Scope, new: Option<&Policy>) -> Option<Need> {
+    /// What a scope asks for and who gives it, as the policy in force or a new one knows it.
+    fn need(&self, scope: &Scope, new: Option<&Policy>) -> Need {
         let seal = !self.unsealed.is_empty() && (new.is_some() || self.unsealed.contains(&scope.name));
-        let names = self.approvers.iter().filter(|(_, voucher)| voucher.explicit || !seal);
+        let vouchers =
+            self.approvers.iter().flat_map(|(name, vouchers)| vouchers.iter().map(move |one| (name, one)));
+        let names = vouchers.filter(|(_, voucher)| voucher.explicit || !seal);
         let names = names.filter_map(|(name, voucher)| match new {
             None => Some(name.clone()),
             Some(policy) => policy.holder(&voucher.key).map(|holder| holder.principal.clone()),
         });
         let have: BTreeSet<String> = names.filter(|name| scope.signers.contains(name)).collect();
-        (have.len() < scope.threshold).then(|| Need {
+        Need {
             scope: scope.name.clone(),
             new_policy: new.is_some(),
             seal,
             threshold: scope.threshold,
             have: have.into_iter().collect(),
             signers: scope.signers.iter().cloned().collect(),
-        })
+        }
     }
 }

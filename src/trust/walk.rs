@@ -7,7 +7,9 @@ use super::attestation::{Attestation, Signer};
 use super::commit::summary_of_any;
 use super::error::TrustError;
 use super::examine::{Judge, MOST_COMMITS, MOST_ENTRIES, Signed, Standing, Stop, is_introduced, scopes_of};
-use super::judgement::{ApprovalJudgement, CommitJudgement, HighWater, Judgement, Pending, Rule, Verdict};
+use super::judgement::{
+    ApprovalJudgement, CommitJudgement, HighWater, Judgement, Pending, Rule, Step, Verdict,
+};
 use super::key::PublicKey;
 use super::line::{self, Base, Line};
 use super::merge::{Known, side_commits};
@@ -139,6 +141,7 @@ struct Walk<'a> {
     known: Known,
     commits: Vec<CommitJudgement>,
     tags: Vec<ApprovalJudgement>,
+    steps: Vec<Step>,
 }
 
 impl<'a> Walk<'a> {
@@ -187,7 +190,17 @@ impl<'a> Walk<'a> {
         let revision = revision(judge.root, &signed, signer, key);
         let effective = Effective { id: signed.id, tree: signed.commit.tree, policy, revision };
         let (vouchers, pending, known) = (Vouchers::default(), None, Known::default());
-        Walk { judge, effective, latest, vouchers, pending, known, commits, tags: Vec::new() }
+        Walk {
+            judge,
+            effective,
+            latest,
+            vouchers,
+            pending,
+            known,
+            commits,
+            tags: Vec::new(),
+            steps: Vec::new(),
+        }
     }
 
     /// Walks up the line; gives back why it stopped, when it did not reach the end.
@@ -282,7 +295,7 @@ impl<'a> Walk<'a> {
             None => changed,
             Some(_) => self.judge.changed(signed, Some(self.effective.tree), signed.commit.tree)?,
         };
-        let mut needs = self.vouchers.needs(&self.effective.policy, &whole);
+        let mut asked = self.vouchers.asked(&self.effective.policy, &whole);
         let mut policy = None;
         if whole.iter().any(|change| change.path == POLICY_FILE) {
             let new = self.judge.policy_of(signed)?;
@@ -291,15 +304,17 @@ impl<'a> Walk<'a> {
                 return Err(signed.refuse(Reason::PolicyVersion { old, new: version }));
             }
             self.judge.new_enough(signed, &new)?;
-            needs.extend(self.vouchers.needs_of_new(&new));
+            asked.extend(self.vouchers.asked_of_new(&new));
             policy = Some(new);
         }
-        if !needs.is_empty() {
+        if asked.iter().any(|need| !need.is_met()) {
+            let needs = asked.into_iter().filter(|need| !need.is_met()).collect();
             let (commit, tree) = (signed.id.to_string(), signed.commit.tree.to_string());
             self.pending = Some(Pending { commit, tree, needs });
             return Ok(());
         }
         self.pending = None;
+        self.steps.push(Step { commit: signed.id.to_string(), scopes: asked });
         self.effective.id = signed.id;
         self.effective.tree = signed.commit.tree;
         self.effective.revision = self.revision_of(signed);
@@ -333,23 +348,15 @@ impl<'a> Walk<'a> {
     /// Takes a twin of the mark for the mark, when it was signed by somebody who may: its content is the mark's, byte for byte.
     fn adopt_twin(&mut self, twin: ObjectId) -> Result<(), Stop> {
         let mut signed = self.judge.read(twin)?;
-        if self.effective.id == self.judge.introduction {
-            introduce(&mut self.judge, &signed)?;
-        } else {
-            // The twin stands where the mark stood, so its first parent's policy is the one to ask.
-            let policy = match signed.commit.parents.first().copied() {
-                Some(parent) => {
-                    let parent = self.judge.read(parent)?;
-                    self.judge.policy_of(&parent)?
-                }
-                None => return Err(signed.refuse(Reason::UnrelatedHistory)),
-            };
-            let Signer { principal, .. } = self.judge.prove_signer(&mut signed, &policy)?;
-            let parent = signed.commit.parents[0];
-            let parent = self.judge.read(parent)?;
-            let changed = self.judge.changed(&signed, Some(parent.commit.tree), signed.commit.tree)?;
-            self.judge.authority(&signed, &principal, &policy, &changed)?;
-        }
+        // The twin stands where the mark stood, so its first parent's policy is the one to ask.
+        let Some(parent) = signed.commit.parents.first().copied() else {
+            return Err(signed.refuse(Reason::UnrelatedHistory));
+        };
+        let parent = self.judge.read(parent)?;
+        let policy = self.judge.policy_of(&parent)?;
+        let Signer { principal, .. } = self.judge.prove_signer(&mut signed, &policy)?;
+        let changed = self.judge.changed(&signed, Some(parent.commit.tree), signed.commit.tree)?;
+        self.judge.authority(&signed, &principal, &policy, &changed)?;
         // The mark stays what it is; only the line goes on from the twin.
         self.latest.0 = twin;
         Ok(())
@@ -367,6 +374,7 @@ impl<'a> Walk<'a> {
             pending: self.pending,
             commits: self.commits,
             approvals: self.tags,
+            steps: self.steps,
             policy,
         }
     }

@@ -1,15 +1,13 @@
 //! Everything that can be wrong around a host that is enrolled: each time a message with a code, the last good state still
 //! enforced, nothing lost, and recovery without anybody who restarts the agent.
 
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::support::command::{Output, run};
-use crate::support::fleet::{Fleet, Signer};
+use crate::support::command::run;
 use crate::support::git_server::{GitServer, HttpsOptions, Place};
-use crate::support::host::{Host, HostOptions};
+use crate::support::site::{self as support, Pace, Served, Site, SiteOptions};
 use crate::support::{lab_is_enabled, lab_script};
 
 /// Longer than anything takes here on a busy machine.
@@ -28,83 +26,41 @@ running = true
 restart-on = ["file:/etc/managed.conf"]
 "#;
 
-/// An enrolled host with an agent that does everything more often than in life, its fleet and the server between them.
-struct Site {
-    server: GitServer,
-    host: Host,
-    fleet: Fleet,
-    alice: Signer,
-    introduction: String,
+/// A site that is well at version 1, and what has to hold for it whatever goes wrong.
+struct Sturdy {
+    site: Site,
+}
+
+impl std::ops::Deref for Sturdy {
+    type Target = Site;
+
+    fn deref(&self) -> &Site {
+        &self.site
+    }
 }
 
 fn role(version: &str) -> String {
     ROLE.replace("{}", version)
 }
 
-fn policy(alice: &Signer) -> String {
-    format!(
-        "version = 1\nfleet = \"5a1c5a1c5a1c5a1c5a1c5a1c5a1c5a1c\"\nref = \"refs/heads/main\"\n\
-         [principal.alice]\nkeys = [{{ key = \"{}\" }}]\n\
-         [[scope]]\nname = \"root\"\npaths = [\"trust.toml\"]\nsigners = [\"alice\"]\nthreshold = 1\n\
-         [[scope]]\nname = \"all\"\npaths = [\"**\"]\nsigners = [\"alice\"]\nthreshold = 1\n",
-        alice.public_key().rsplit_once(' ').map_or_else(|| alice.public_key(), |(key, _)| key.to_owned())
-    )
+fn options(name: &'static str) -> SiteOptions<'static> {
+    SiteOptions { name, pace: Pace::Hasty, ..SiteOptions::default() }
 }
 
-/// A host with the program and its units, as the packages would leave it.
-fn installed(name: &'static str, more: Vec<(PathBuf, PathBuf)>) -> Host {
-    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
-    let mut binds = vec![(PathBuf::from(env!("CARGO_BIN_EXE_abide")), "/usr/bin/abide".into())];
-    for unit in ["abide.service", "abide-fetch.service"] {
-        binds.push((root.join("systemd").join(unit), format!("/usr/lib/systemd/system/{unit}").into()));
-    }
-    for kind in ["sysusers", "tmpfiles"] {
-        let source = root.join(format!("systemd/abide.{kind}"));
-        binds.push((source, format!("/usr/lib/{kind}.d/abide.conf").into()));
-    }
-    binds.extend(more);
-    let host = Host::boot(HostOptions { name, binds, ..HostOptions::default() });
-    host.sh("systemd-sysusers; systemd-tmpfiles --create abide.conf; systemctl daemon-reload").success();
-    host.write(
-        "/etc/abide/abide.toml",
-        "[source]\npoll = \"1s\"\njitter = \"0s\"\ntimeout = \"2s\"\ndeadline = \"3s\"\nbackoff = \"1s\"\n[agent]\ncheck = \"2s\"\n",
-    );
-    host
-}
-
-fn new_fleet() -> (Fleet, Signer, String) {
-    let fleet = Fleet::new();
-    let alice = fleet.signer("alice");
-    let files = [
-        ("trust.toml", policy(&alice)),
-        ("fleet.toml", "[fleet]\nname = \"lab\"\nschema = 1\n[[assign]]\nroles = [\"base\"]\n".into()),
-        ("roles/base/role.toml", role("1")),
-    ];
-    let files: Vec<(&str, &str)> = files.iter().map(|(path, text)| (*path, text.as_str())).collect();
-    let introduction = fleet.publish("Begin", &alice, &files);
-    (fleet, alice, introduction)
-}
-
-impl Site {
+impl Sturdy {
     #[track_caller]
-    fn enrolled(name: &'static str) -> Site {
-        let host = installed(name, Vec::new());
-        let (fleet, alice, introduction) = new_fleet();
-        let server = GitServer::git(&fleet.repositories(), Place::In(&host));
-        let site = Site { server, host, fleet, alice, introduction };
-        site.enroll(&site.server.url("fleet"));
-        site.settled("1");
+    fn enrolled(name: &'static str) -> Sturdy {
+        Sturdy::with(&options(name))
+    }
+
+    #[track_caller]
+    fn with(options: &SiteOptions<'_>) -> Sturdy {
+        let first = role("1");
+        let files = [(support::ROLE, first.as_str())];
+        let site = Sturdy { site: Site::ready(&SiteOptions { files: &files, ..options.clone() }) };
+        site.enroll().success();
+        site.well_at("1");
         site
-    }
-
-    #[track_caller]
-    fn enroll(&self, url: &str) {
-        let key = self.alice.public_key();
-        self.abide(&["enroll", url, "--introduction", &self.introduction, "--key", &key, "--yes"]).success();
-    }
-
-    fn abide(&self, arguments: &[&str]) -> Output {
-        self.host.exec(&[&["abide"], arguments].concat())
     }
 
     /// Publishes the role with this version and something more.
@@ -115,16 +71,12 @@ impl Site {
 
     #[track_caller]
     fn publish_file(&self, path: &str, text: &str) -> String {
-        self.fleet.publish(path, &self.alice, &[(path, text)])
-    }
-
-    fn status(&self) -> Value {
-        serde_json::from_str(&self.abide(&["status", "-o", "json"]).stdout).expect("a status is JSON")
+        self.push(path, &[(path, text)])
     }
 
     /// Waits until `abide status` shows what is wanted.
     #[track_caller]
-    fn wait_status(&self, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+    fn wait_until(&self, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
         let start = Instant::now();
         loop {
             let status = self.status();
@@ -141,10 +93,10 @@ impl Site {
 
     /// Waits until the host is well and at this version.
     #[track_caller]
-    fn settled(&self, version: &str) -> Value {
+    fn well_at(&self, version: &str) -> Value {
         self.host.wait_for(&format!("grep -qx 'version {version}' /etc/managed.conf"), SOON);
         let head = self.fleet.git(&["rev-parse", "HEAD"]).success();
-        let status = self.wait_status("health", |status| {
+        let status = self.wait_until("health", |status| {
             is_well(status) && status["run"]["revision"]["commit"] == head.trim()
         });
         assert_eq!(self.abide(&["status"]).code, 0, "{}", self.abide(&["status"]).stdout);
@@ -154,7 +106,7 @@ impl Site {
     /// Waits until the status is bad with this code, and proves that the last good state is enforced nevertheless.
     #[track_caller]
     fn degraded(&self, code: &str, version: &str) -> Value {
-        let status = self.wait_status(code, |status| {
+        let status = self.wait_until(code, |status| {
             status["health"] == "Degraded" && codes(status).contains(&code.to_owned())
         });
         let shown = self.abide(&["status"]);
@@ -191,16 +143,16 @@ fn a_remote_may_fail_in_every_way() {
     if !lab_is_enabled() {
         return;
     }
-    let site = Site::enrolled("remote");
+    let site = Sturdy::enrolled("remote");
     site.server.stop();
     site.degraded("E102", "1");
     site.server.start();
-    site.settled("1");
+    site.well_at("1");
     site.server.freeze();
     site.degraded("E108", "1");
     site.server.thaw();
     site.publish("2", "");
-    site.settled("2");
+    site.well_at("2");
     // Without a network packets are lost, and what is asked for by hand says so, too.
     site.host.sh("ip link set lo down").success();
     site.degraded("E108", "2");
@@ -208,7 +160,7 @@ fn a_remote_may_fail_in_every_way() {
     assert_eq!(said.code, 2, "{said:?}");
     assert!(said.stderr.contains("[E108]") && said.stderr.contains("do: "), "{said:?}");
     site.host.sh("ip link set lo up").success();
-    site.settled("2");
+    site.well_at("2");
 }
 
 #[test]
@@ -216,7 +168,7 @@ fn a_remote_may_be_nowhere_or_trickle() {
     if !lab_is_enabled() {
         return;
     }
-    let site = Site::enrolled("trickle");
+    let site = Sturdy::enrolled("trickle");
     let settings = "/etc/abide/abide.toml";
     site.host.sh(&format!("cp -a {settings} /root/good")).success();
     let follow = |url: &str, more: &str| {
@@ -240,14 +192,14 @@ fn a_remote_may_be_nowhere_or_trickle() {
     let authority = std::fs::read_to_string(server.authority()).expect("the server has an authority");
     site.host.write("/etc/abide/tls/ca.pem", authority);
     follow(&server.url("fleet"), "\\nca-file = \"/etc/abide/tls/ca.pem\"");
-    site.settled("1");
+    site.well_at("1");
     let noise = run("openssl", &["rand", "-base64", "200000"], b"").success();
     site.publish_file("roles/base/noise", &noise);
     let status = site.degraded("E108", "1");
     assert!(status["agent"]["backoff"].is_string(), "it says that it waits longer: {status:#}");
     site.host.sh(&format!("cp -a /root/good {settings}; systemctl reload abide")).success();
     site.publish("2", "");
-    site.settled("2");
+    site.well_at("2");
 }
 
 #[test]
@@ -255,9 +207,9 @@ fn a_branch_may_turn_bad_and_the_last_good_state_stays() {
     if !lab_is_enabled() {
         return;
     }
-    let site = Site::enrolled("branch");
+    let site = Sturdy::enrolled("branch");
     let good = site.publish("2", "");
-    site.settled("2");
+    site.well_at("2");
     let mark = || site.status()["run"]["revision"]["commit"].clone();
     let mallory = site.fleet.signer("mallory");
     let bad = role("666");
@@ -279,7 +231,7 @@ fn a_branch_may_turn_bad_and_the_last_good_state_stays() {
     site.degraded("E031", "2");
     site.fleet.git(&["reset", "-q", "--hard", &good]).success();
     site.fleet.git(&["rm", "-q", "trust.toml"]).success();
-    site.fleet.publish("Away with the policy", &site.alice, &[]);
+    site.fleet.publish("Away with the policy", &site.signer, &[]);
     site.degraded("E025", "2");
     let served = site.fleet.repositories().join("fleet.git");
     let served = served.to_str().expect("paths of tests are UTF-8");
@@ -288,7 +240,7 @@ fn a_branch_may_turn_bad_and_the_last_good_state_stays() {
     assert_eq!(mark(), good);
     site.fleet.git(&["reset", "-q", "--hard", &good]).success();
     site.publish("3", "");
-    site.settled("3");
+    site.well_at("3");
 }
 
 #[test]
@@ -296,9 +248,9 @@ fn files_may_hold_mistakes() {
     if !lab_is_enabled() {
         return;
     }
-    let site = Site::enrolled("mistakes");
+    let site = Sturdy::enrolled("mistakes");
     let mut version = 1;
-    let policy = policy(&site.alice);
+    let policy = support::trust(&site.signer);
     for (path, good, bad, code) in [
         ("roles/base/role.toml", "", "[file.\"/etc/x\"]\ncontnet = \"a\"\n", "E204"),
         ("roles/base/role.toml", "", "[file.\"/etc/x\"]\nmode = 644\n", "E209"),
@@ -340,7 +292,7 @@ fn files_may_hold_mistakes() {
         }
         version += 1;
         site.publish(&version.to_string(), "");
-        site.settled(&version.to_string());
+        site.well_at(&version.to_string());
     }
 }
 
@@ -349,7 +301,7 @@ fn the_own_files_of_a_host_may_hold_mistakes() {
     if !lab_is_enabled() {
         return;
     }
-    let site = Site::enrolled("own");
+    let site = Sturdy::enrolled("own");
     for (path, mistake, code) in [
         ("/etc/abide/abide.toml", "[source", "E602"),
         ("/etc/abide/abide.toml", "\n[agnet]\n", "E602"),
@@ -375,7 +327,7 @@ fn the_own_files_of_a_host_may_hold_mistakes() {
         site.host.sh("systemctl restart abide").success();
         site.degraded(code, "1");
         site.host.sh(&format!("cp -a /root/good {path}")).success();
-        site.settled("1");
+        site.well_at("1");
     }
 }
 
@@ -384,12 +336,12 @@ fn the_state_may_be_lost_full_or_spoilt() {
     if !lab_is_enabled() {
         return;
     }
-    let site = Site::enrolled("state");
+    let site = Sturdy::enrolled("state");
     // A run is asked for by hand as well, since a periodic one may have passed just before.
     let fails = |spoil: &str, code: &str, repair: &str| {
         eprintln!("{spoil}");
         site.host.sh(spoil).success();
-        let status = site.wait_status(code, |status| codes(status).contains(&code.to_owned()));
+        let status = site.wait_until(code, |status| codes(status).contains(&code.to_owned()));
         assert_eq!(status["health"], "Degraded", "{status:#}");
         let said = site.abide(&["sync", "--no-fetch"]);
         eprintln!("{}{}", said.stdout, said.stderr);
@@ -398,7 +350,7 @@ fn the_state_may_be_lost_full_or_spoilt() {
         assert_eq!(site.host.read("/etc/managed.conf"), "version 1\n");
         site.host.sh(repair).success();
         site.enforced("1");
-        site.settled("1");
+        site.well_at("1");
     };
     let save = "cd /var/lib/abide; rm -rf /root/saved; cp -a . /root/saved";
     let restore = "cd /var/lib/abide; rm -f state.sqlite*; cp -a /root/saved/state.sqlite* .";
@@ -416,13 +368,13 @@ fn the_state_may_be_lost_full_or_spoilt() {
     // The folders that hold no memory of their own may vanish.
     site.host.sh("rm -rf /run/abide").success();
     site.abide(&["sync", "--no-fetch"]).success();
-    site.settled("1");
+    site.well_at("1");
     site.host.sh("rm -rf /var/lib/abide/store /var/lib/abide/desired /var/lib/abide/fingerprints").success();
     site.enforced("1");
-    site.settled("1");
+    site.well_at("1");
     site.host.sh("rm -rf /var/lib/abide-fetch/* /var/lib/abide/store").success();
     site.publish("2", "");
-    site.settled("2");
+    site.well_at("2");
 
     // Half a pack, and a spool over its limits.
     site.host.sh("systemctl stop abide").success();
@@ -431,7 +383,7 @@ fn the_state_may_be_lost_full_or_spoilt() {
     site.host.sh("sed -i 's/^poll = .*/poll = \"1h\"/' /etc/abide/abide.toml; systemctl mask --runtime abide-fetch; systemctl start abide").success();
     site.degraded("E127", "2");
     site.host.sh("rm -rf /var/lib/abide-fetch/*; sed -i 's/^poll = .*/poll = \"1s\"/' /etc/abide/abide.toml; systemctl unmask --runtime abide-fetch; systemctl reload abide").success();
-    site.settled("3");
+    site.well_at("3");
     let limited =
         "printf '[limits]\\nspool-bytes = 20000\\n' >> /etc/abide/abide.toml; systemctl reload abide";
     site.host.sh(&format!("cp /etc/abide/abide.toml /root/; {limited}")).success();
@@ -439,7 +391,7 @@ fn the_state_may_be_lost_full_or_spoilt() {
     site.publish("4", &large);
     site.degraded("E109", "3");
     site.host.sh("cp /root/abide.toml /etc/abide/; systemctl reload abide").success();
-    site.settled("4");
+    site.well_at("4");
 }
 
 #[test]
@@ -447,7 +399,7 @@ fn disks_may_be_full_or_read_only() {
     if !lab_is_enabled() {
         return;
     }
-    let site = Site::enrolled("disks");
+    let site = Sturdy::enrolled("disks");
     let small = |folder: &str, size: &str| {
         format!(
             "mkdir -p /root/old; cp -a {folder}/. /root/old; mount -t tmpfs -o size={size},mode=$(stat -c %a {folder}),uid=$(stat -c %u {folder}),gid=$(stat -c %g {folder}) tmpfs {folder}; cp -a /root/old/. {folder}; rm -rf /root/old"
@@ -469,10 +421,10 @@ fn disks_may_be_full_or_read_only() {
         status["health"] == "Degraded"
             && codes(status).iter().any(|code| code == "E504" || code == "E120" || code == "E723")
     };
-    site.wait_status("a full state", full);
+    site.wait_until("a full state", full);
     eprintln!("{}", site.abide(&["status"]).stdout);
     site.host.sh("rm /var/lib/abide/filler").success();
-    site.settled("2");
+    site.well_at("2");
 
     // The spool.
     site.host
@@ -487,7 +439,7 @@ fn disks_may_be_full_or_read_only() {
     let status = site.degraded("E477", "2");
     assert!(status["agent"]["problems"].to_string().contains("[E111]"), "{status:#}");
     site.host.sh("rm /var/lib/abide-fetch/filler").success();
-    site.settled("3");
+    site.well_at("3");
 
     // The files' own.
     site.host
@@ -502,18 +454,18 @@ fn disks_may_be_full_or_read_only() {
     // While a run tries again its own temporary file is there, too.
     site.host.wait_for("cd /srv/small; test \"$(cat file; ls -A)\" = $'old\\nfile\\nfiller'", SOON);
     site.host.sh("rm /srv/small/filler").success();
-    site.settled("4");
+    site.well_at("4");
 
     // Nothing can be written under /etc.
     site.publish("4", "");
-    site.settled("4");
+    site.well_at("4");
     site.host.sh("mount --bind /etc /etc; mount -o remount,bind,ro /etc; systemctl restart abide").success();
     site.publish("5", "");
-    site.wait_status("a refusal", |status| status["health"] == "Degraded");
+    site.wait_until("a refusal", |status| status["health"] == "Degraded");
     eprintln!("{}", site.abide(&["status"]).stdout);
     assert_eq!(site.host.read("/etc/managed.conf"), "version 4\n");
     site.host.sh("umount /etc; systemctl restart abide").success();
-    site.settled("5");
+    site.well_at("5");
 }
 
 #[test]
@@ -521,7 +473,7 @@ fn a_host_may_refuse_what_is_declared() {
     if !lab_is_enabled() {
         return;
     }
-    let site = Site::enrolled("refusing");
+    let site = Sturdy::enrolled("refusing");
     let repositories = tempfile::tempdir().expect("a temporary folder");
     run(lab_script("package-repositories"), &[repositories.path()], b"").success();
     site.host.push(&repositories.path().join("deb"), "/srv/deb");
@@ -539,13 +491,13 @@ fn a_host_may_refuse_what_is_declared() {
     ] {
         eprintln!("{bad}");
         site.publish(&(version + 1).to_string(), bad);
-        let status = site.wait_status(code, |status| status["health"] == "Degraded");
+        let status = site.wait_until(code, |status| status["health"] == "Degraded");
         let shown = site.abide(&["status"]).stdout;
         eprintln!("{shown}");
         assert!(codes(&status).contains(&code.to_owned()), "{shown}");
         version += 2;
         site.publish(&version.to_string(), "");
-        site.settled(&version.to_string());
+        site.well_at(&version.to_string());
     }
 }
 
@@ -554,7 +506,7 @@ fn packages_may_be_locked_and_interrupted() {
     if !lab_is_enabled() {
         return;
     }
-    let site = Site::enrolled("locked");
+    let site = Sturdy::enrolled("locked");
     let repositories = tempfile::tempdir().expect("a temporary folder");
     run(lab_script("package-repositories"), &[repositories.path()], b"").success();
     site.host.push(&repositories.path().join("deb"), "/srv/deb");
@@ -570,19 +522,19 @@ fn packages_may_be_locked_and_interrupted() {
     site.host.sh("! dpkg -s abide-two; touch /run/free").success();
     site.host.wait_for("dpkg -s abide-two && grep Synced /root/said", SOON);
     site.host.sh("systemctl start abide").success();
-    site.settled("2");
+    site.well_at("2");
     site.host.sh(hold).success();
     let packages = "[package.abide-two]\n[package.abide-base]\n";
     site.publish("3", packages);
     site.host.wait_for("journalctl -u abide | grep 'locked by process [0-9]* (perl): waiting'", SOON);
     site.host.sh("touch /run/free").success();
-    site.settled("3");
+    site.well_at("3");
 
     // Somebody's dpkg was interrupted.
     site.host.sh("systemctl stop abide; dpkg --unpack /srv/deb/abide-served*.deb; dpkg -s abide-served | grep 'unpacked'").success();
     site.publish("4", &format!("{packages}[package.abide-conf]\n"));
     site.host.sh("systemctl start abide").success();
-    site.settled("4");
+    site.well_at("4");
     site.host.sh("dpkg -s abide-conf abide-served | grep -c 'ok installed' | grep -qx 2; test -z \"$(dpkg --audit)\"").success();
 
     // A package that is broken itself keeps neither the others nor the files away.
@@ -591,7 +543,7 @@ fn packages_may_be_locked_and_interrupted() {
         "5",
         &format!("{packages}[package.abide-conf]\n[package.abide-fragile]\n[package.abide-epoch]\n"),
     );
-    let status = site.wait_status("a failure", |status| status["health"] == "Degraded");
+    let status = site.wait_until("a failure", |status| status["health"] == "Degraded");
     eprintln!("{}", site.abide(&["status"]).stdout);
     assert_eq!(
         status["run"]["differing"].as_object().map(|all| all.keys().cloned().collect()),
@@ -600,7 +552,7 @@ fn packages_may_be_locked_and_interrupted() {
     site.host.sh("dpkg -s abide-epoch | grep 'ok installed'").success();
     site.enforced("5");
     site.host.sh("rm /run/abide-test-fail").success();
-    site.settled("5");
+    site.well_at("5");
 }
 
 /// A run may be killed at any moment, alone or with the whole machine.
@@ -609,12 +561,7 @@ fn runs_may_end_in_the_middle() {
     if !lab_is_enabled() {
         return;
     }
-    let (fleet, alice, introduction) = new_fleet();
-    let host = installed("killed", vec![(fleet.repositories(), "/fleet".into())]);
-    let server = GitServer::path(&fleet.repositories());
-    let site = Site { server, host, fleet, alice, introduction };
-    site.enroll("/fleet/fleet.git");
-    site.settled("1");
+    let site = Sturdy::with(&SiteOptions { served: Served::Folder, ..options("killed") });
     for round in 0..15_u64 {
         let version = (round + 2).to_string();
         let files: String = (0..40)
@@ -636,7 +583,7 @@ fn runs_may_end_in_the_middle() {
         } else {
             site.host.sh("pkill -9 -f '[a]bide sync' || true").success();
         }
-        site.settled(&version);
+        site.well_at(&version);
         let status = site.status();
         assert_eq!(status["run"]["owed"].as_array().map(Vec::len), Some(0), "{status:#}");
         let left = "find /etc /var/lib/abide -name '.*abide*' -o -name 'incoming-*' -o -path '*/many/.*'";
@@ -653,7 +600,8 @@ fn commands_may_be_typed_wrongly() {
     if !lab_is_enabled() {
         return;
     }
-    let host = installed("typing", Vec::new());
+    let site = Site::ready(&options("typing"));
+    let host = &site.host;
     let says = |command: &str, code: i32, words: &[&str]| {
         let said = host.sh(command);
         eprintln!("$ {command}\n{}{}", said.stdout, said.stderr);
@@ -710,7 +658,7 @@ fn the_agent_lives_with_what_the_system_lacks() {
     if !lab_is_enabled() {
         return;
     }
-    let site = Site::enrolled("lacking");
+    let site = Sturdy::enrolled("lacking");
     let drop_in = "/etc/systemd/system/abide.service.d/lack.conf";
     for lack in ["inotify_init1:EMFILE", "inotify_add_watch:ENOSPC"] {
         site.host.write(drop_in, format!("[Service]\nSystemCallFilter=~{lack}\n"));
@@ -718,11 +666,11 @@ fn the_agent_lives_with_what_the_system_lacks() {
         site.degraded("E711", "1");
     }
     site.host.sh(&format!("rm {drop_in}; systemctl daemon-reload; systemctl restart abide")).success();
-    site.settled("1");
+    site.well_at("1");
 
     // Two runs at once: the second one waits for the first.
     site.host.sh("exec 9>/var/lib/abide/lock; flock 9; (sleep 2; echo free > /root/free) & abide sync --no-fetch & sleep 1; test ! -e /root/free; flock -u 9; wait").success();
-    site.settled("1");
+    site.well_at("1");
 
     let said = site.abide(&["sync", "--no-fetch", "--only", "file:/etc/no-such-resource"]);
     eprintln!("{}{}", said.stdout, said.stderr);

@@ -11,6 +11,7 @@
 
 use abide::error::Explain;
 use abide::plan::{Conffiles, PackageAction, PackageOperation, PackageOptions, UnitAction};
+use abide::progress::Progress;
 use abide::system::observe::{PackageState, UnitState};
 use abide::system::packages::{PackageError, PackageManager, detect, resolve};
 use abide::system::systemd::{Systemd, SystemdError, Transient, UnitChange};
@@ -119,7 +120,7 @@ trait Extra: Sized + Into<PackageAction> {
 }
 
 fn execute(actions: &[PackageAction]) -> Result<(), PackageError> {
-    manager().execute(actions, &mut |line| eprintln!("    {line}"))
+    manager().execute(actions, &mut |progress| eprintln!("    {}", progress.text()))
 }
 
 #[track_caller]
@@ -221,7 +222,7 @@ fn epoch() {
     must(&[install("abide-epoch").version("1:1.0-1")]);
     assert_eq!(installed("abide-epoch").as_deref(), Some("1:1.0-1"));
     refused(&[install("abide-epoch").version("2.0-1")], "E490");
-    assert!(manager().compare("1:1.0-1", "2.0-1").is_gt());
+    assert!(manager().order().compare("1:1.0-1", "2.0-1").is_gt());
 }
 
 fn provides() {
@@ -376,9 +377,9 @@ fn lock() {
     assert_eq!(line, "locked\n");
     let mut release = holder.stdin.take();
     let mut said = Vec::new();
-    let result = manager().execute(&[install("abide-two")], &mut |line| {
-        said.push(line.to_owned());
-        if line.contains("locked by") {
+    let result = manager().execute(&[install("abide-two")], &mut |progress| {
+        said.push(progress.text().to_owned());
+        if matches!(progress, Progress::Waiting(_)) {
             release.take();
         }
     });
@@ -507,8 +508,12 @@ fn unit_states() {
     assert_eq!(unit("abide-socket.service").active_triggers, ["abide-socket.socket"]);
     fs::write("/etc/systemd/system/abide-socket.service", "[Service]\nExecStart=/bin/true\n").unwrap();
     assert!(unit("abide-socket.service").needs_reload);
-    let pending = abide::system::systemd::observe_in_background(vec!["abide-socket.socket".into()]);
-    assert_eq!(pending.finish().unwrap()["abide-socket.socket"].active, "active");
+    let background = abide::system::systemd::Background::begin(None);
+    background.ask(["abide-socket.socket".to_owned()].into());
+    let (systemd, states) = background.finish().unwrap();
+    assert_eq!(states["abide-socket.socket"].active, "active");
+    let background = abide::system::systemd::Background::begin(Some(systemd));
+    assert!(background.finish().is_ok_and(|(_, states)| states.is_empty()), "nobody asked");
 }
 
 fn main_process(unit: &str) -> String {

@@ -204,6 +204,11 @@ fn a_deb_does_nothing_until_the_host_is_enrolled() {
     let depends = host.sh("dpkg-query -W -f '${Depends}' abide").success();
     let names: Vec<&str> = depends.split(", ").filter_map(|item| item.split(' ').next()).collect();
     assert_eq!(names, ["libc6", "libgcc-s1", "systemd"], "a minimal system has nothing else");
+    // Ubuntu 22.04 is the oldest that the deb is for.
+    for (item, oldest) in depends.split(", ").zip(["2.35", "12", "249"]) {
+        let needed = item.split_once(">= ").map_or("0", |(_, version)| version.trim_end_matches([')', '\n']));
+        host.sh(&format!("dpkg --compare-versions {needed} le {oldest}")).success();
+    }
     assert_eq!(host.sh("dpkg --verify abide").success(), "");
 }
 
@@ -237,6 +242,12 @@ fn an_rpm_does_nothing_until_the_host_is_enrolled() {
     is_documented(&host);
     let foreign = host.sh("rpm -q --requires abide | grep -vE '^(ld-linux|lib(c|m|gcc_s)\\.so|rpmlib|rtld|config\\(abide\\)|systemd|/bin/sh)'");
     assert_eq!(foreign.stdout, "", "a minimal system has nothing else");
+    // RHEL 9 is the oldest that the rpm is for.
+    let newest = "rpm -q --requires abide | sed -n 's/.*(GLIBC_\\([0-9.]*\\)).*/\\1/p' | sort -V | tail -n 1";
+    let newest = host.sh(newest).success();
+    let minor: u32 =
+        newest.trim().strip_prefix("2.").and_then(|minor| minor.parse().ok()).expect("a version");
+    assert!(minor <= 34, "{newest}");
 }
 
 #[test]

@@ -8,5 +8,7 @@
     reason = "tests play author, server and attacker, with programs and files of their own"
 )]
 
+mod author;
+mod packaging;
 mod source;
 mod trust;

@@ -1,11 +1,14 @@
 //! The unprivileged fetcher: one poll.
 //!
 //! Asks each remote in order where the branch is, until one answers. If the branch moved, its objects are received as a pack into the spool; an unchanged poll transfers
-//! nothing but the listing of one ref. No configuration of Git and no Git variable of the environment counts, and no `git` program is run; `ssh` is, for ssh.
+//! nothing but the listing of a few refs.
+//! What lies beside the branch, approvals and the heartbeat, comes after it and never instead of it. No configuration of Git and no Git variable of the environment counts, and no `git` program is run; `ssh` is, for ssh.
 //!
 //! A remote that hangs is given up: the thread that waits for it is left behind, to end with the process, which is started for each poll.
 
 mod address;
+mod beside;
+mod bounded;
 mod explain;
 mod http;
 mod listing;
@@ -21,6 +24,10 @@ use std::time::{Duration, Instant};
 use gix::ObjectId;
 
 use self::address::Address;
+use self::beside::Beside;
+use self::listing::Listing;
+use self::local::Folder;
+use self::remote::Network;
 use super::error::FetchError;
 use super::spool::{self, Spool};
 use super::{Note, RemoteProblem};
@@ -50,8 +57,13 @@ pub fn poll_with(
         }
     };
     let before = spool.note();
-    let mut note =
-        Note { tip: before.tip.clone(), failures: before.failures.saturating_add(1), ..Note::default() };
+    let mut note = Note {
+        tip: before.tip.clone(),
+        approvals: before.approvals.clone(),
+        heartbeat: before.heartbeat.clone(),
+        failures: before.failures.saturating_add(1),
+        ..Note::default()
+    };
     let task = Task {
         source: source.clone(),
         limits: limits.clone(),
@@ -62,10 +74,20 @@ pub fn poll_with(
     let found = ask_all(&task, &spool, started, &mut note);
     if let Some((url, fetched)) = found {
         note.tip = fetched.tip.to_string();
-        note.changed = before.tip != note.tip;
         note.received = fetched.received;
         note.failures = 0;
-        if let Err(error) = deliver(&task, &spool, &fetched) {
+        match &fetched.beside {
+            Ok(beside) => {
+                note.approvals = beside.approvals.iter().map(ToString::to_string).collect();
+                note.heartbeat = beside.heartbeat.map_or_else(String::new, |commit| commit.to_string());
+                note.problems.extend(beside.problems.iter().cloned());
+                note.received += beside.received;
+            }
+            Err(problem) => note.problems.push(problem.clone()),
+        }
+        note.changed = (&before.tip, &before.approvals, &before.heartbeat)
+            != (&note.tip, &note.approvals, &note.heartbeat);
+        if let Err(error) = deliver(&task, &spool, &fetched, note.received == 0) {
             note.failures = before.failures.saturating_add(1);
             note.problems.push(problem(&url, error));
         }
@@ -95,6 +117,36 @@ struct Task {
 struct Fetched {
     tip: ObjectId,
     received: u64,
+    /// What lies beside the branch, or why it is not known.
+    beside: Result<Beside, RemoteProblem>,
+}
+
+/// A remote that can be asked, in this order, where the branch is, and for what its listing shows beside the branch.
+trait Remote {
+    /// Asks where the branch is, and brings it if it moved.
+    fn branch(&mut self) -> Result<Branch, FetchError>;
+
+    /// Brings what these refs name, at most `limit` bytes of it, and returns how many came. What came is proven by nobody.
+    fn bring(&mut self, wanted: &[Wanted], limit: u64) -> Result<u64, FetchError>;
+}
+
+/// The branch is here.
+struct Branch {
+    /// Bytes of packs.
+    received: u64,
+    listing: Listing,
+}
+
+/// A ref and what it was listed to name.
+struct Wanted {
+    name: String,
+    id: ObjectId,
+}
+
+/// What an attempt has to say, in this order.
+enum News {
+    Branch(Result<Branch, FetchError>),
+    Beside(Result<Beside, FetchError>),
 }
 
 /// Asks one remote after the other; the failures go into the note.
@@ -119,7 +171,9 @@ fn ask_all(task: &Task, spool: &Spool, started: Instant, note: &mut Note) -> Opt
 
 /// Asks one remote, for at most so long.
 fn ask(task: &Task, spool: &Spool, url: &str, share: Duration) -> Result<Fetched, FetchError> {
+    let started = Instant::now();
     let address = Address::parse(url, &task.source)?;
+    let shown = address::shown(url);
     let (sender, receiver) = mpsc::channel();
     let stop = Arc::new(AtomicBool::new(false));
     let options = remote::open_options(task);
@@ -127,38 +181,76 @@ fn ask(task: &Task, spool: &Spool, url: &str, share: Duration) -> Result<Fetched
     let room = spool.room(&repository, &task.limits)?;
     drop(repository);
     let attempt = {
-        let (task, stop) = (task.clone(), Arc::clone(&stop));
-        move || {
-            let outcome = match &address {
-                Address::Local(path) => local::fetch(&task, path, room),
-                Address::Remote(url) => remote::fetch(&task, url, room, &stop),
-            };
-            // Nobody listens after the deadline.
-            let _ = sender.send(outcome);
-        }
+        let (task, stop, shown) = (task.clone(), Arc::clone(&stop), shown.clone());
+        // Nobody listens after the deadline.
+        move || attempt(&task, &address, &shown, room, &stop, &|news| drop(sender.send(news)))
     };
     std::thread::Builder::new()
         .name("fetch".into())
         .spawn(attempt)
         .map_err(spool::failed(&task.repository))?;
-    match receiver.recv_timeout(share) {
-        Ok(outcome) => outcome,
-        Err(mpsc::RecvTimeoutError::Timeout) => {
-            stop.store(true, Ordering::Relaxed);
-            Err(FetchError::Deadline { seconds: share.as_secs().max(1) })
+    let next = || {
+        receiver.recv_timeout(share.saturating_sub(started.elapsed())).map_err(|error| match error {
+            mpsc::RecvTimeoutError::Timeout => {
+                stop.store(true, Ordering::Relaxed);
+                FetchError::Deadline { seconds: share.as_secs().max(1) }
+            }
+            mpsc::RecvTimeoutError::Disconnected => {
+                FetchError::Protocol { reason: "the Git library gave up on the answer".into() }
+            }
+        })
+    };
+    let mut branch = None;
+    loop {
+        match (next(), branch.take()) {
+            (Ok(News::Branch(found)), _) => branch = Some(found?),
+            (Ok(News::Beside(beside)), Some(Branch { received, listing })) => {
+                let beside = beside.map_err(|error| problem(&shown, error));
+                return Ok(Fetched { tip: listing.tip, received, beside });
+            }
+            // The branch is here: what hangs after it is told, and tried again.
+            (Err(error), Some(Branch { received, listing })) => {
+                return Ok(Fetched { tip: listing.tip, received, beside: Err(problem(&shown, error)) });
+            }
+            (Err(error), None) => return Err(error),
+            (Ok(News::Beside(_)), None) => {}
         }
-        Err(mpsc::RecvTimeoutError::Disconnected) => {
-            Err(FetchError::Protocol { reason: "the Git library gave up on the answer".into() })
+    }
+}
+
+/// Everything that is asked of one remote, on a thread of its own.
+fn attempt(
+    task: &Task,
+    address: &Address,
+    shown: &str,
+    room: u64,
+    stop: &Arc<AtomicBool>,
+    tell: &dyn Fn(News),
+) {
+    let mut remote: Box<dyn Remote> = match address {
+        Address::Local(path) => Box::new(Folder::new(task, path, room)),
+        Address::Remote(url) => match Network::new(task, url, room, stop) {
+            Ok(network) => Box::new(network),
+            Err(error) => return tell(News::Branch(Err(error))),
+        },
+    };
+    match remote.branch() {
+        Err(error) => tell(News::Branch(Err(error))),
+        Ok(branch) => {
+            let (listing, room) = (branch.listing.clone(), room.saturating_sub(branch.received));
+            tell(News::Branch(Ok(branch)));
+            tell(News::Beside(beside::gather(task, remote.as_mut(), &listing, shown, room)));
         }
     }
 }
 
 /// Shows the packs to the root process, and uses a poll without news to keep the spool small.
-fn deliver(task: &Task, spool: &Spool, fetched: &Fetched) -> Result<(), FetchError> {
-    if fetched.received == 0 {
+fn deliver(task: &Task, spool: &Spool, fetched: &Fetched, idle: bool) -> Result<(), FetchError> {
+    // Not while an attempt that hangs may still write.
+    if fetched.beside.is_ok() {
         let options = remote::open_options(task);
         let repository = spool::open_repository(&task.repository, Some(fetched.tip.kind()), &options)?;
-        spool.tidy(&repository, &task.limits)?;
+        spool.tidy(&repository, &task.limits, idle)?;
     }
     spool.publish()
 }

@@ -1,25 +1,27 @@
 //! The object store of the root process.
 //!
 //! A folder per object format, each with packs that this process indexed itself, the list of commits known to be whole, and the memory of what was taken
-//! from the spool. There is no repository: no configuration, references, alternates or hooks.
+//! from the spool, approvals and the heartbeat among it. There is no repository: no configuration, references, alternates or hooks.
 
+mod mailbox;
+mod offer;
 mod repository;
 mod shelf;
 mod take;
 
+pub use mailbox::read_note;
 pub use repository::Repository;
-pub use take::read_note;
 
 use std::path::{Path, PathBuf};
 
 use gix::ObjectId;
 use gix::hash::Kind as HashKind;
-use gix::objs::{Find, FindHeader, Kind};
+use gix::objs::Kind;
 
 use self::shelf::Shelf;
 use super::error::SourceError;
 use super::names;
-use super::objects::{Entry, ObjectError, Objects};
+use super::objects::{Entry, ObjectError, Objects, read};
 use crate::config::Limits;
 
 /// The objects that the root process has.
@@ -65,7 +67,8 @@ impl Store {
     }
 
     /// Rewrites the store as one pack of what `roots` reach, when it has become many packs or large. Give the high-water mark and the
-    /// introduction, and the commit that is applied. Returns whether anything was done.
+    /// introduction, and the commit that is applied; what lay beside the branch at the last [`take`](Store::take) stays, too. Returns whether
+    /// anything was done.
     ///
     /// # Errors
     /// `E120` when the disk fails, `E127` or `E128` when a root is not whole; the store then stays as it was.
@@ -106,26 +109,6 @@ impl Objects for Store {
     fn blob(&self, id: ObjectId) -> Result<Vec<u8>, ObjectError> {
         self.read(id, Kind::Blob)
     }
-}
-
-/// Reads one object of the expected kind; asks for its size before its content.
-fn read(
-    objects: &(impl Find + FindHeader),
-    id: ObjectId,
-    kind: Kind,
-    limit: u64,
-) -> Result<Vec<u8>, ObjectError> {
-    let store = |error: gix::Error| ObjectError::Store(Box::new(error));
-    let header = objects.try_header(&id).map_err(store)?.ok_or(ObjectError::Missing { id })?;
-    if header.size > limit {
-        return Err(ObjectError::TooLarge { id, size: header.size, limit });
-    }
-    if header.kind != kind {
-        return Err(ObjectError::Malformed { id, reason: format!("it is a {}, not a {kind}", header.kind) });
-    }
-    let mut bytes = Vec::new();
-    objects.try_find(&id, &mut bytes).map_err(store)?.ok_or(ObjectError::Missing { id })?;
-    Ok(bytes)
 }
 
 /// Makes `E120` of an I/O error at `path`.

@@ -5,12 +5,17 @@ use std::path::{Path, PathBuf};
 use gix::ObjectId;
 use gix::objs::{CommitRefIter, Kind};
 
-use super::read;
 use crate::config::Limits;
+use crate::source::Candidate;
 use crate::source::error::SourceError;
 use crate::source::names;
-use crate::source::objects::{Entry, ObjectError, Objects};
+use crate::source::objects::{Entry, ObjectError, Objects, read};
 use crate::source::pack::chain;
+
+/// Where approval tags are.
+const APPROVALS: &str = "refs/tags/abide/approve/";
+/// Where heartbeats are, below a repository's own branches and those of its remotes.
+const HEARTBEATS: &str = "abide/heartbeat/";
 
 /// A plain repository, for `check`, `build` and `verify` on an author's machine. Its objects are as trustworthy as its owner: Git checked their names when it
 /// took them.
@@ -33,6 +38,7 @@ impl Repository {
         let (git_directory, _) = place.0.into_repository_and_work_tree_directories();
         let repository = gix::open::Options::isolated()
             .open_path_as_is(true)
+            .config_overrides(["core.useReplaceRefs=false"])
             .open(git_directory)
             .map_err(failed)?
             .to_thread_local();
@@ -71,6 +77,55 @@ impl Repository {
     /// The working tree, unless the repository is bare.
     pub fn work_tree(&self) -> Option<&Path> {
         self.repository.workdir()
+    }
+
+    /// A tip with what this repository has beside it, as a fetcher would bring it: the approval tags, and the newest heartbeat for
+    /// this branch, its own or one that was fetched from a remote.
+    pub fn candidate(&self, tip: ObjectId, reference: &str) -> Candidate {
+        Candidate {
+            tip,
+            approvals: self.approvals(),
+            heartbeat: self.heartbeats(reference).into_iter().next(),
+        }
+    }
+
+    /// The commits of the heartbeats for this branch, each once: the repository's own, then those that were fetched from remotes.
+    pub fn heartbeats(&self, reference: &str) -> Vec<ObjectId> {
+        let Some(branch) = reference.strip_prefix("refs/heads/") else { return Vec::new() };
+        let own = format!("refs/heads/{HEARTBEATS}{branch}");
+        let mut found: Vec<ObjectId> = self.reference(&own).into_iter().collect();
+        let suffix = format!("/{HEARTBEATS}{branch}");
+        if let Ok(references) = self.repository.references()
+            && let Ok(remotes) = references.prefixed("refs/remotes/")
+        {
+            let fetched = remotes
+                .filter_map(Result::ok)
+                .filter(|remote| remote.name().as_bstr().to_string().ends_with(&suffix));
+            found.extend(fetched.filter_map(|remote| remote.try_id().map(gix::Id::detach)));
+        }
+        let mut seen = std::collections::HashSet::new();
+        found.retain(|commit| seen.insert(*commit));
+        found
+    }
+
+    /// The tag objects under `refs/tags/abide/approve/`, by the names of their references.
+    pub fn approvals(&self) -> Vec<ObjectId> {
+        let Ok(references) = self.repository.references() else { return Vec::new() };
+        let Ok(tags) = references.prefixed(APPROVALS) else { return Vec::new() };
+        let objects = tags.filter_map(|tag| tag.ok()?.try_id().map(gix::Id::detach));
+        objects
+            .filter(|id| self.repository.find_header(*id).is_ok_and(|header| header.kind() == Kind::Tag))
+            .collect()
+    }
+
+    /// A value of the repository's own configuration, such as `abide.introduction`; that of the user and the system is not read.
+    pub fn setting(&self, name: &str) -> Option<String> {
+        self.repository.config_snapshot().string(name).map(|value| value.to_string())
+    }
+
+    /// The object that a reference names by its full name, not peeled; `None` when there is no such reference.
+    pub fn reference(&self, name: &str) -> Option<ObjectId> {
+        self.repository.try_find_reference(name).ok()??.try_id().map(gix::Id::detach)
     }
 
     fn read(&self, id: ObjectId, kind: Kind) -> Result<Vec<u8>, ObjectError> {

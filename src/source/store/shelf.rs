@@ -12,9 +12,13 @@ use crate::config::Limits;
 use crate::source::error::SourceError;
 use crate::source::pack::{self, PackError};
 use crate::source::reach::{self, Reached, WalkError};
+use crate::source::{Candidate, beside};
 
 /// More packs than this are rewritten as one: every lookup may have to ask each of them.
 const MOST_PACKS: usize = 24;
+
+/// The file with the approvals and the heartbeat of the last candidate.
+const BESIDE: &str = "beside";
 
 /// Packs, commits known to be whole, and packs that were taken already.
 pub(super) struct Shelf {
@@ -37,7 +41,7 @@ impl Shelf {
             return Ok(None);
         }
         let objects = database(&directory, kind, limits.object_bytes)?;
-        let whole = read_whole(&directory.join("whole"), kind)?;
+        let whole = read_names(&directory.join("whole"), kind)?.into_iter().collect();
         Ok(Some(Shelf { directory, kind, object_bytes: limits.object_bytes, objects, whole }))
     }
 
@@ -94,6 +98,29 @@ impl Shelf {
         self.write_whole()
     }
 
+    /// Remembers what lies beside the branch now, so that it outlasts a compaction.
+    pub(super) fn remember(&self, candidate: &Candidate) -> Result<(), SourceError> {
+        let mut names = candidate.approvals.clone();
+        names.extend(candidate.heartbeat);
+        if read_names(&self.path(BESIDE), self.kind)? == names {
+            return Ok(());
+        }
+        write_names(&self.path(BESIDE), &names)
+    }
+
+    /// What is remembered beside the branch, with all that belongs to it and is there.
+    fn beside(&self) -> Result<Vec<ObjectId>, SourceError> {
+        let mut names = Vec::new();
+        for id in read_names(&self.path(BESIDE), self.kind)? {
+            match (beside::approved(&self.objects, id), beside::heartbeat(&self.objects, id)) {
+                (Ok(_), _) => names.push(id),
+                (_, Ok(parts)) => names.extend(parts),
+                _ => {}
+            }
+        }
+        Ok(names)
+    }
+
     /// See [`Store::compact`](super::Store::compact).
     pub(super) fn compact(&mut self, roots: &[ObjectId], limits: &Limits) -> Result<bool, SourceError> {
         let (packs, bytes) = self.weigh()?;
@@ -101,7 +128,9 @@ impl Shelf {
             return Ok(false);
         }
         let reached = self.reached(roots)?;
-        let names: Vec<ObjectId> = reached.commits.iter().chain(&reached.others).copied().collect();
+        let mut names: Vec<ObjectId> = reached.commits.iter().chain(&reached.others).copied().collect();
+        let mut seen: HashSet<ObjectId> = names.iter().copied().collect();
+        names.extend(self.beside()?.into_iter().filter(|name| seen.insert(*name)));
         // First forget, then remove: what is forgotten in vain is only proven once more.
         self.whole = reached.commits.iter().copied().collect();
         self.write_whole()?;
@@ -144,13 +173,9 @@ impl Shelf {
     }
 
     fn write_whole(&self) -> Result<(), SourceError> {
-        let mut names: Vec<&ObjectId> = self.whole.iter().collect();
+        let mut names: Vec<ObjectId> = self.whole.iter().copied().collect();
         names.sort();
-        let mut bytes = Vec::with_capacity(names.len() * self.kind.len_in_bytes());
-        for name in names {
-            bytes.extend_from_slice(name.as_slice());
-        }
-        write_atomically(&self.path("whole"), &bytes)
+        write_names(&self.path("whole"), &names)
     }
 }
 
@@ -173,13 +198,19 @@ fn forget(path: &Path) -> Result<(), SourceError> {
     }
 }
 
-fn read_whole(path: &Path, kind: HashKind) -> Result<HashSet<ObjectId>, SourceError> {
+/// Object names, one after the other.
+fn read_names(path: &Path, kind: HashKind) -> Result<Vec<ObjectId>, SourceError> {
     let bytes = match std::fs::read(path) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
         Err(error) => return Err(failed(path)(error)),
     };
     Ok(bytes.chunks_exact(kind.len_in_bytes()).filter_map(|name| ObjectId::try_from(name).ok()).collect())
+}
+
+fn write_names(path: &Path, names: &[ObjectId]) -> Result<(), SourceError> {
+    let bytes: Vec<u8> = names.iter().flat_map(|name| name.as_slice().iter().copied()).collect();
+    write_atomically(path, &bytes)
 }
 
 fn database(directory: &Path, kind: HashKind, object_bytes: u64) -> Result<gix::odb::Handle, SourceError> {

@@ -9,8 +9,9 @@ use super::FsError;
 use super::parent::{LIST, LOOKUP, WayError, open_directory, open_parent};
 use super::stage::{Staged, io};
 
-/// From this many files on one file system, one `syncfs` costs less than an `fsync` each (see `benches/observe.rs`).
-const WORTH_SYNCFS: usize = 24;
+/// From this many files on one file system, one `syncfs` costs less than an `fsync` each (see `benches/observe.rs`). It also waits for what
+/// others wrote, so that a few files are not worth it.
+const WORTH_SYNCFS: usize = 100;
 
 /// Makes the content and attributes of all staged files durable.
 ///
@@ -18,7 +19,7 @@ const WORTH_SYNCFS: usize = 24;
 /// A file cannot be synced: what it holds is not known to be on disk, so that none of them should be put in place.
 pub fn sync_all(staged: &[Staged]) -> Result<(), FsError> {
     if staged.len() < WORTH_SYNCFS {
-        return staged.iter().try_for_each(|staged| sync_file(staged.path()));
+        return sync_each(staged);
     }
     let mut synced = BTreeSet::new();
     for staged in staged {
@@ -52,8 +53,17 @@ pub fn sync_directories(directories: &BTreeSet<PathBuf>) -> Result<(), FsError> 
     Ok(())
 }
 
-fn sync_file(path: &Path) -> Result<(), FsError> {
-    rustix::fs::fsync(open_file(path)?).map_err(io("sync", path))
+/// Has all files written before it waits for the first: a file system with a journal then has all of them in the one commit that the
+/// first `fsync` makes, and the others find it made.
+fn sync_each(staged: &[Staged]) -> Result<(), FsError> {
+    let mut files = Vec::with_capacity(staged.len());
+    for staged in staged {
+        let file = open_file(staged.path())?;
+        // What the kernel does first when told that pages are not needed is to write them; the promise is kept by the `fsync`.
+        let _ = rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed);
+        files.push((file, staged.path()));
+    }
+    files.iter().try_for_each(|(file, path)| rustix::fs::fsync(file).map_err(io("sync", path)))
 }
 
 fn open_file(path: &Path) -> Result<std::os::fd::OwnedFd, FsError> {

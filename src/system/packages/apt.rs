@@ -7,18 +7,21 @@ use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use super::lock::{await_lock, lock_holder};
+use super::lock::{await_lock, lock_holder, tell_waiting};
 use super::{
-    Batch, LOCK_PATIENCE, PackageError, PackageManager, Planned, Simulation, bare, batches,
+    Batch, LOCK_PATIENCE, PackageError, PackageManager, Planned, Simulation, VersionOrder, bare, batches,
     check_version_and_file, compare_dpkg, dpkg, guard, reason, run_in_unit,
 };
 use crate::plan::{Conffiles, PackageAction, PackageOperation};
+use crate::progress::{Progress, Tell};
 use crate::system::clock;
 use crate::system::exec;
 use crate::system::observe::PackageState;
 use crate::system::systemd::{Transient, TransientOutput};
 
+const PROGRAM: &str = "/usr/bin/apt-get";
 const STATUS: &str = "/var/lib/dpkg/status";
+const FILES_OF_APT: &str = "/var/lib/dpkg/info/apt.list";
 /// dpkg journals what it has not merged into its status file here.
 const UPDATES: &str = "/var/lib/dpkg/updates";
 /// The lock that package managers take before dpkg's own.
@@ -44,6 +47,15 @@ exit 101
 
 /// apt, on Debian and what derives from it.
 pub struct Apt;
+
+impl Apt {
+    /// Finds apt where dpkg's own database has it. Its list of apt's files tells, which costs less than reading what it knows of all
+    /// packages; the list outlives the removal of a package that is not purged.
+    pub(super) fn find() -> Option<Apt> {
+        let exists = |path: &str| fs::metadata(path).is_ok_and(|entry| entry.is_file());
+        (exists(FILES_OF_APT) && exists(PROGRAM)).then_some(Apt)
+    }
+}
 
 impl PackageManager for Apt {
     fn name(&self) -> &'static str {
@@ -94,7 +106,7 @@ impl PackageManager for Apt {
         indexed.then(|| now.duration_since(newest).unwrap_or_default())
     }
 
-    fn refresh_index(&self, progress: &mut dyn FnMut(&str)) -> Result<(), PackageError> {
+    fn refresh_index(&self, progress: &mut Tell<'_>) -> Result<(), PackageError> {
         let argv =
             ["apt-get", "-q", "-o", "APT::Update::Error-Mode=any", "update"].map(String::from).to_vec();
         let deadline = clock::instant() + LOCK_PATIENCE;
@@ -125,10 +137,10 @@ impl PackageManager for Apt {
         Ok(all)
     }
 
-    fn execute(&self, actions: &[PackageAction], progress: &mut dyn FnMut(&str)) -> Result<(), PackageError> {
+    fn execute(&self, actions: &[PackageAction], progress: &mut Tell<'_>) -> Result<(), PackageError> {
         actions.iter().try_for_each(check)?;
         self.repair(progress)?;
-        mark(actions, PackageOperation::Unhold)?;
+        mark(actions, PackageOperation::Unhold, progress)?;
         for batch in batches(actions) {
             let simulation = match simulate(&batch) {
                 // The index may be older than what is asked for: a repository may have come in this very run.
@@ -141,7 +153,7 @@ impl PackageManager for Apt {
             guard(&batch, &simulation, &dpkg::held(&read_status()?)?)?;
             transaction(&batch, &simulation, progress)?;
         }
-        mark(actions, PackageOperation::Hold)
+        mark(actions, PackageOperation::Hold, progress)
     }
 
     fn interrupted(&self) -> Result<bool, PackageError> {
@@ -149,7 +161,7 @@ impl PackageManager for Apt {
         Ok(journal > 0 || !dpkg::broken(&read_status()?)?.is_empty())
     }
 
-    fn repair(&self, progress: &mut dyn FnMut(&str)) -> Result<(), PackageError> {
+    fn repair(&self, progress: &mut Tell<'_>) -> Result<(), PackageError> {
         remove_leftover_policy();
         if !self.interrupted()? {
             return Ok(());
@@ -159,7 +171,7 @@ impl PackageManager for Apt {
         if !self.interrupted()? {
             return Ok(());
         }
-        progress("dpkg was interrupted: finishing what it left");
+        progress(Progress::Doing("dpkg was interrupted: finishing what it left"));
         let configure =
             ["dpkg", "--force-confdef", "--force-confold", "--configure", "-a"].map(String::from).to_vec();
         let mut last =
@@ -181,8 +193,8 @@ impl PackageManager for Apt {
         Ok(())
     }
 
-    fn compare(&self, left: &str, right: &str) -> Ordering {
-        compare_dpkg(left, right)
+    fn order(&self) -> VersionOrder {
+        VersionOrder::Dpkg
     }
 }
 
@@ -386,11 +398,7 @@ fn planned(text: &str) -> Simulation {
     simulation
 }
 
-fn transaction(
-    batch: &Batch,
-    simulation: &Simulation,
-    progress: &mut dyn FnMut(&str),
-) -> Result<(), PackageError> {
+fn transaction(batch: &Batch, simulation: &Simulation, progress: &mut Tell<'_>) -> Result<(), PackageError> {
     preseed(batch, progress)?;
     let mut argv = apt_get(batch.conffiles);
     if batch.allow_downgrade {
@@ -425,10 +433,10 @@ fn run(
     batch: &Batch,
     simulation: &Simulation,
     argv: Vec<String>,
-    progress: &mut dyn FnMut(&str),
+    progress: &mut Tell<'_>,
 ) -> Result<(), PackageError> {
     if let Some(holder) = lock_holder(FRONTEND_LOCK) {
-        progress(&format!("the package database is locked by {holder}: waiting"));
+        tell_waiting(&holder, progress);
     }
     let mut transient = transient("Package transaction of abide", argv);
     transient.environment = environment(batch.conffiles);
@@ -483,7 +491,7 @@ fn remove_leftover_policy() {
 }
 
 /// Sets debconf's answers before the packages ask.
-fn preseed(batch: &Batch, progress: &mut dyn FnMut(&str)) -> Result<(), PackageError> {
+fn preseed(batch: &Batch, progress: &mut Tell<'_>) -> Result<(), PackageError> {
     let lines: Vec<&str> =
         batch.actions.iter().flat_map(|action| &action.options.debconf).map(String::as_str).collect();
     if lines.is_empty() {
@@ -501,7 +509,11 @@ fn preseed(batch: &Batch, progress: &mut dyn FnMut(&str)) -> Result<(), PackageE
 }
 
 /// Holds or releases; waits for the lock like a transaction, since it writes dpkg's status.
-fn mark(actions: &[PackageAction], operation: PackageOperation) -> Result<(), PackageError> {
+fn mark(
+    actions: &[PackageAction],
+    operation: PackageOperation,
+    progress: &mut Tell<'_>,
+) -> Result<(), PackageError> {
     let names: Vec<String> = actions
         .iter()
         .filter(|action| action.operation == operation)
@@ -511,7 +523,7 @@ fn mark(actions: &[PackageAction], operation: PackageOperation) -> Result<(), Pa
         return Ok(());
     }
     let verb = if operation == PackageOperation::Hold { "hold" } else { "unhold" };
-    await_lock(FRONTEND_LOCK, clock::instant() + LOCK_PATIENCE, &mut |_| {})?;
+    await_lock(FRONTEND_LOCK, clock::instant() + LOCK_PATIENCE, progress)?;
     let mut argv = vec!["apt-mark".to_owned(), verb.to_owned(), "--".to_owned()];
     argv.extend(names);
     judge(&run_in_unit(transient("Holds of packages by abide", argv), &mut |_| {})?)

@@ -9,10 +9,11 @@ use std::time::{Duration, SystemTime};
 use super::lock::{await_lock, await_process};
 use super::rpmdb::{RpmDatabase, newest};
 use super::{
-    Batch, LOCK_PATIENCE, PackageError, PackageManager, Planned, Simulation, bare, batches,
+    Batch, LOCK_PATIENCE, PackageError, PackageManager, Planned, Simulation, VersionOrder, bare, batches,
     check_version_and_file, compare_rpm, guard, reason, run_in_unit,
 };
 use crate::plan::{PackageAction, PackageOperation};
+use crate::progress::{Progress, Tell};
 use crate::system::clock;
 use crate::system::observe::PackageState;
 use crate::system::systemd::{Systemd, Transient, TransientOutput};
@@ -177,7 +178,7 @@ impl PackageManager for Dnf {
         Some(now.duration_since(newest).unwrap_or_default())
     }
 
-    fn refresh_index(&self, progress: &mut dyn FnMut(&str)) -> Result<(), PackageError> {
+    fn refresh_index(&self, progress: &mut Tell<'_>) -> Result<(), PackageError> {
         await_locks(progress)?;
         let mut argv = dnf("--assumeyes");
         argv.extend(["--setopt=skip_if_unavailable=False", "makecache", "--refresh"].map(String::from));
@@ -200,7 +201,7 @@ impl PackageManager for Dnf {
         Ok(all)
     }
 
-    fn execute(&self, actions: &[PackageAction], progress: &mut dyn FnMut(&str)) -> Result<(), PackageError> {
+    fn execute(&self, actions: &[PackageAction], progress: &mut Tell<'_>) -> Result<(), PackageError> {
         actions.iter().try_for_each(check)?;
         self.repair(progress)?;
         await_locks(progress)?;
@@ -232,7 +233,7 @@ impl PackageManager for Dnf {
         Ok(!self.open()?.doubled()?.is_empty())
     }
 
-    fn repair(&self, progress: &mut dyn FnMut(&str)) -> Result<(), PackageError> {
+    fn repair(&self, progress: &mut Tell<'_>) -> Result<(), PackageError> {
         if !self.interrupted()? {
             return Ok(());
         }
@@ -242,7 +243,7 @@ impl PackageManager for Dnf {
         if doubled.is_empty() {
             return Ok(());
         }
-        progress("rpm was interrupted: removing the older of packages that are there twice");
+        progress(Progress::Doing("rpm was interrupted: removing the older of packages that are there twice"));
         let mut argv = dnf("--assumeyes");
         argv.extend(["remove".into(), "--duplicates".into()]);
         let output = run_in_unit(transient("Repair of interrupted packages for abide", argv), progress)?;
@@ -254,8 +255,8 @@ impl PackageManager for Dnf {
         Ok(())
     }
 
-    fn compare(&self, left: &str, right: &str) -> Ordering {
-        compare_rpm(left, right)
+    fn order(&self) -> VersionOrder {
+        VersionOrder::Rpm
     }
 }
 
@@ -324,7 +325,7 @@ fn run(
     batch: &Batch,
     answer: &str,
     quiet_services: bool,
-    progress: &mut dyn FnMut(&str),
+    progress: &mut Tell<'_>,
 ) -> Result<TransientOutput, PackageError> {
     let mut argv = dnf(answer);
     if answer == "--assumeno" {
@@ -464,7 +465,7 @@ fn parse_held(list: &str) -> BTreeSet<String> {
 fn mark(
     actions: &[PackageAction],
     operation: PackageOperation,
-    progress: &mut dyn FnMut(&str),
+    progress: &mut Tell<'_>,
 ) -> Result<(), PackageError> {
     let names: Vec<String> = actions
         .iter()
@@ -493,7 +494,7 @@ fn mark(
     Err(PackageError::Failed { manager: "dnf", exit: output.code, reason })
 }
 
-fn await_locks(progress: &mut dyn FnMut(&str)) -> Result<(), PackageError> {
+fn await_locks(progress: &mut Tell<'_>) -> Result<(), PackageError> {
     let deadline = clock::instant() + LOCK_PATIENCE;
     for path in PROCESS_LOCKS {
         await_process(path, deadline, progress)?;

@@ -4,25 +4,21 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use super::{LOCK_PATIENCE, PackageError};
-
+use crate::progress::{Progress, Tell};
 use crate::system::clock;
 
 /// How often a lock is looked at; neither dpkg nor rpm tells when it lets go.
 const LOOK: Duration = Duration::from_millis(250);
 
 /// Waits until nobody holds a lock file.
-pub(super) fn await_lock(
-    path: &str,
-    deadline: Instant,
-    progress: &mut dyn FnMut(&str),
-) -> Result<(), PackageError> {
+pub(super) fn await_lock(path: &str, deadline: Instant, progress: &mut Tell<'_>) -> Result<(), PackageError> {
     await_release(|| lock_holder(path), deadline, progress)
 }
 
 fn await_release(
     holder: impl Fn() -> Option<String>,
     deadline: Instant,
-    progress: &mut dyn FnMut(&str),
+    progress: &mut Tell<'_>,
 ) -> Result<(), PackageError> {
     let mut told = false;
     while let Some(holder) = holder() {
@@ -30,12 +26,17 @@ fn await_release(
             return Err(PackageError::Locked { holder, minutes: LOCK_PATIENCE.as_secs() / 60 });
         }
         if !told {
-            progress(&format!("the package database is locked by {holder}: waiting"));
+            tell_waiting(&holder, progress);
             told = true;
         }
         std::thread::sleep(LOOK);
     }
     Ok(())
+}
+
+/// Says for whom a lock is waited for.
+pub(super) fn tell_waiting(holder: &str, progress: &mut Tell<'_>) {
+    progress(Progress::Waiting(&format!("the package database is locked by {holder}: waiting")));
 }
 
 /// Who holds a lock file of apt or dpkg (they use fcntl(2) locks); `None`: nobody.
@@ -66,7 +67,7 @@ fn describe(process: u32, name: &str) -> String {
 pub(super) fn await_process(
     path: &str,
     deadline: Instant,
-    progress: &mut dyn FnMut(&str),
+    progress: &mut Tell<'_>,
 ) -> Result<(), PackageError> {
     await_release(|| process(path), deadline, progress)
 }

@@ -13,19 +13,20 @@ mod lock;
 mod rpmdb;
 mod version;
 
-use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use crate::plan::{Conffiles, PackageAction, PackageOperation};
+use crate::progress::Tell;
 use crate::system::observe::PackageState;
 use crate::system::systemd::{Systemd, Transient, TransientOutput};
 
 pub use self::apt::Apt;
 pub use self::dnf::Dnf;
 pub use self::error::PackageError;
-pub use self::version::{compare_dpkg, compare_rpm};
+pub use self::version::VersionOrder;
+use self::version::{compare_dpkg, compare_rpm};
 
 /// The unit in which package transactions run, without its suffix.
 pub const UNIT: &str = "abide-packages";
@@ -91,7 +92,7 @@ pub trait PackageManager: Send {
     ///
     /// # Errors
     /// [`PackageError::Index`], or the lock is held too long.
-    fn refresh_index(&self, progress: &mut dyn FnMut(&str)) -> Result<(), PackageError>;
+    fn refresh_index(&self, progress: &mut Tell<'_>) -> Result<(), PackageError>;
 
     /// What these actions would do. Holds and releases of holds count for nothing here.
     ///
@@ -104,7 +105,7 @@ pub trait PackageManager: Send {
     ///
     /// # Errors
     /// Any; what was done until then stays.
-    fn execute(&self, actions: &[PackageAction], progress: &mut dyn FnMut(&str)) -> Result<(), PackageError>;
+    fn execute(&self, actions: &[PackageAction], progress: &mut Tell<'_>) -> Result<(), PackageError>;
 
     /// Whether a package manager was interrupted in the middle of a transaction.
     ///
@@ -116,10 +117,10 @@ pub trait PackageManager: Send {
     ///
     /// # Errors
     /// [`PackageError::Broken`].
-    fn repair(&self, progress: &mut dyn FnMut(&str)) -> Result<(), PackageError>;
+    fn repair(&self, progress: &mut Tell<'_>) -> Result<(), PackageError>;
 
-    /// Compares two versions by the rules of this package manager.
-    fn compare(&self, left: &str, right: &str) -> Ordering;
+    /// How this package manager orders versions.
+    fn order(&self) -> VersionOrder;
 }
 
 /// Whether somebody works with packages at this moment.
@@ -137,11 +138,10 @@ pub fn databases() -> [PathBuf; 2] {
 /// The host's package manager: the one that its own database says is installed. A tool of the other family, which some hosts have, is
 /// not in a database of its own.
 pub fn detect() -> Option<Box<dyn PackageManager>> {
-    if let Some(dnf) = Dnf::find() {
-        return Some(Box::new(dnf));
+    match Dnf::find() {
+        Some(dnf) => Some(Box::new(dnf)),
+        None => Apt::find().map(|apt| Box::new(apt) as Box<dyn PackageManager>),
     }
-    let apt = Apt.observe(&BTreeSet::from(["apt".to_owned()])).ok()?;
-    apt.values().any(|state| state.installed.is_some()).then(|| Box::new(Apt) as Box<dyn PackageManager>)
 }
 
 /// Checks what an action names beside its package: a version of letters, digits and `marks` that begins with a letter or digit, and a
@@ -176,7 +176,7 @@ pub fn resolve(
     wanted: &BTreeMap<String, Option<String>>,
     oldest: Duration,
     now: SystemTime,
-    progress: &mut dyn FnMut(&str),
+    progress: &mut Tell<'_>,
 ) -> Result<(), PackageError> {
     let stale = manager.index_age(now).is_none_or(|age| age > oldest);
     if stale {
@@ -292,10 +292,7 @@ fn bare(name: &str) -> &str {
 }
 
 /// Runs a package tool in a unit of its own: outside of our sandbox, and going on if we are killed.
-fn run_in_unit(
-    transient: Transient,
-    progress: &mut dyn FnMut(&str),
-) -> Result<TransientOutput, PackageError> {
+fn run_in_unit(transient: Transient, progress: &mut Tell<'_>) -> Result<TransientOutput, PackageError> {
     Ok(Systemd::connect()?.run_transient(&Transient { name: UNIT.into(), ..transient }, progress)?)
 }
 

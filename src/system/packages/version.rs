@@ -2,8 +2,28 @@
 
 use std::cmp::Ordering;
 
+/// The rule by which versions of packages are ordered: that of the package manager which has them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum VersionOrder {
+    /// dpkg's, deb-version(7).
+    #[default]
+    Dpkg,
+    /// rpm's, rpm-version(7).
+    Rpm,
+}
+
+impl VersionOrder {
+    /// Which of two versions is newer.
+    pub fn compare(self, left: &str, right: &str) -> Ordering {
+        match self {
+            VersionOrder::Dpkg => compare_dpkg(left, right),
+            VersionOrder::Rpm => compare_rpm(left, right),
+        }
+    }
+}
+
 /// Compares as dpkg does: epoch, upstream version, Debian revision (deb-version(7)).
-pub fn compare_dpkg(left: &str, right: &str) -> Ordering {
+pub(super) fn compare_dpkg(left: &str, right: &str) -> Ordering {
     let (left, right) = (Debian::parse(left), Debian::parse(right));
     left.epoch
         .cmp(&right.epoch)
@@ -77,7 +97,7 @@ fn take<'a>(bytes: &mut &'a [u8], wanted: impl Fn(&u8) -> bool) -> &'a [u8] {
 }
 
 /// Compares as rpm does: epoch, version, release. A side without a release matches any release.
-pub fn compare_rpm(left: &str, right: &str) -> Ordering {
+pub(super) fn compare_rpm(left: &str, right: &str) -> Ordering {
     let ((left_epoch, left), (right_epoch, right)) = (split_epoch(left), split_epoch(right));
     let split = |text: &str| {
         text.rsplit_once('-').map(|(version, release)| (version.to_owned(), Some(release.to_owned())))
@@ -167,6 +187,11 @@ mod tests {
                 ("2.4.57-2+deb12u1", "2.4.57-2", Greater),
                 ("1.22.1-9", "1.22.1-9+deb12u2", Less),
                 ("1-2-3", "1-2-4", Less),
+                ("1.2", "1.10", Less),
+                ("1.0", "1.0-1", Less),
+                ("1.0a", "1.0.1", Less),
+                ("9.9", "1:0.1", Less),
+                ("1.001", "1.1", Equal),
                 ("9999999999999999999999", "99999999999999999999990", Less),
             ],
         );
@@ -199,6 +224,7 @@ mod tests {
                 ("1.0^", "1.0", Greater),
                 ("1.0^git1", "1.0.1", Less),
                 ("1.0^git1", "1.01", Less),
+                ("1.0", "1.0^git1", Less),
                 ("1.0~rc1^git1", "1.0~rc1", Greater),
                 ("1.0^git1~pre", "1.0^git1", Less),
                 ("1:1.0-1", "2.0-1", Greater),

@@ -6,6 +6,7 @@
 #![allow(clippy::disallowed_methods, reason = "the output files of a transient unit are abide's own")]
 
 mod bus;
+mod capture;
 mod change;
 mod direct;
 mod error;
@@ -15,6 +16,7 @@ mod watch;
 
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::mpsc;
 
 use self::bus::Bus;
 use crate::system::observe::UnitState;
@@ -78,26 +80,47 @@ impl Systemd {
     }
 }
 
-/// Observes units on a thread of its own, so that files and packages are read at the same time.
-pub fn observe_in_background(names: Vec<String>) -> PendingUnits {
-    PendingUnits(std::thread::spawn(move || {
-        if names.is_empty() {
-            return Ok(BTreeMap::new());
-        }
-        Systemd::connect()?.units(&names.into_iter().collect())
-    }))
+/// The connection, to be used on, and the state of the units that were asked for.
+type Answer = Result<(Systemd, BTreeMap<String, UnitState>), SystemdError>;
+
+/// A thread that connects to systemd and then observes units, while the desired state is read, and files and packages are looked at.
+pub struct Background {
+    names: mpsc::Sender<BTreeSet<String>>,
+    thread: std::thread::JoinHandle<Answer>,
 }
 
-/// Units that are being observed.
-pub struct PendingUnits(std::thread::JoinHandle<Result<BTreeMap<String, UnitState>, SystemdError>>);
+impl Background {
+    /// Begins; with the connection that there is, or by making one.
+    pub fn begin(systemd: Option<Systemd>) -> Background {
+        let (names, asked) = mpsc::channel();
+        let thread = std::thread::spawn(move || {
+            let systemd = match systemd {
+                Some(systemd) => systemd,
+                None => Systemd::connect()?,
+            };
+            let states = match asked.recv() {
+                Ok(names) => systemd.units(&names)?,
+                // Nobody asks.
+                Err(_) => BTreeMap::new(),
+            };
+            Ok((systemd, states))
+        });
+        Background { names, thread }
+    }
 
-impl PendingUnits {
+    /// Asks for the state of these units, once.
+    pub fn ask(&self, names: BTreeSet<String>) {
+        // A thread that ended has a reason, which `finish` tells.
+        let _ = self.names.send(names);
+    }
+
     /// Waits for the answer.
     ///
     /// # Errors
     /// As [`Systemd::connect`] and [`Systemd::units`].
-    pub fn finish(self) -> Result<BTreeMap<String, UnitState>, SystemdError> {
-        match self.0.join() {
+    pub fn finish(self) -> Answer {
+        drop(self.names);
+        match self.thread.join() {
             Ok(answer) => answer,
             Err(panic) => std::panic::resume_unwind(panic),
         }

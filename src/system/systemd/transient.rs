@@ -1,26 +1,18 @@
 //! Programs in units of their own: outside of our sandbox and control group, and living on when we are killed.
 //!
-//! Their output goes to files below `/run/abide/units`, not to pipes, so that it can be read by whoever adopts the unit later and a
-//! broken pipe cannot kill a package transaction.
+//! Their output goes to files, see [`capture`](super::capture).
 
 use std::collections::BTreeMap;
-use std::fs::{self, File, OpenOptions};
-use std::io::{Read, Seek, SeekFrom};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use zbus::{MatchRule, MessageStream, Variant};
 
 use super::bus::{self, PROPERTIES, SERVICE, UNIT, call, manager_call, property_call, unit_path};
+use super::capture::{Captures, output_path};
 use super::change::error_name;
 use super::units::text;
 use super::{Systemd, SystemdError, call_error};
-
-/// Where the output of running units is kept.
-const OUTPUT: &str = "/run/abide/units";
-
-/// How much of each output stream is kept: the end of it.
-const KEPT: usize = 1 << 20;
+use crate::progress::Tell;
 
 /// How often new output is looked for while a program runs.
 const LOOK: Duration = Duration::from_millis(200);
@@ -88,7 +80,7 @@ impl Systemd {
     pub fn run_transient(
         &self,
         transient: &Transient,
-        progress: &mut dyn FnMut(&str),
+        progress: &mut Tell<'_>,
     ) -> Result<TransientOutput, SystemdError> {
         let unit = format!("{}.service", transient.name);
         if !bus::is_unit_name(&unit) {
@@ -119,7 +111,7 @@ impl Systemd {
                 self.remove(&unit, &mut signals).await?;
                 end
             })
-            .map(|end| captures.into_output(end))
+            .map(|end| end.with(captures))
     }
 
     /// Waits for a program that an earlier, killed abide started under this name, and removes its unit. `None`: there is none.
@@ -129,7 +121,7 @@ impl Systemd {
     pub fn adopt(
         &self,
         name: &str,
-        progress: &mut dyn FnMut(&str),
+        progress: &mut Tell<'_>,
     ) -> Result<Option<TransientOutput>, SystemdError> {
         let unit = format!("{name}.service");
         self.runtime.block_on(async {
@@ -148,7 +140,7 @@ impl Systemd {
             self.await_end(&unit, &mut signals, &mut captures, progress).await?;
             let end = self.end(&unit, name).await;
             self.remove(&unit, &mut signals).await?;
-            end.map(|end| Some(captures.into_output(end)))
+            end.map(|end| Some(end.with(captures)))
         })
     }
 
@@ -167,7 +159,7 @@ impl Systemd {
         unit: &str,
         signals: &mut MessageStream,
         captures: &mut Captures,
-        progress: &mut dyn FnMut(&str),
+        progress: &mut Tell<'_>,
     ) -> Result<(), SystemdError> {
         loop {
             let status = self.status(unit).await?;
@@ -278,6 +270,20 @@ struct End {
     ran: bool,
 }
 
+impl End {
+    fn with(self, captures: Captures) -> TransientOutput {
+        let exited = self.kind == 1;
+        let (stdout, stderr) = captures.close();
+        TransientOutput {
+            code: exited.then_some(self.status),
+            signal: (!exited).then_some(self.status),
+            timed_out: self.result == "timeout",
+            stdout,
+            stderr,
+        }
+    }
+}
+
 fn setup_failure(status: i32, result: &str) -> String {
     // systemd.exec(5), "Process exit codes".
     match status {
@@ -385,113 +391,6 @@ fn find(argv: &[String], unit: &str) -> Result<String, SystemdError> {
     })
 }
 
-fn output_path(unit: &str, stream: &str) -> PathBuf {
-    Path::new(OUTPUT).join(format!("{unit}.{stream}"))
-}
-
 fn path_text(path: &Path) -> String {
     path.to_string_lossy().into_owned()
-}
-
-/// The two output files of a unit.
-struct Captures {
-    stdout: Capture,
-    stderr: Capture,
-}
-
-impl Captures {
-    fn create(unit: &str) -> Result<Captures, SystemdError> {
-        let failed = |path: &Path| {
-            let path = path.to_owned();
-            move |error: std::io::Error| SystemdError::Output {
-                unit: unit.to_owned(),
-                path,
-                reason: error.to_string(),
-            }
-        };
-        fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(OUTPUT)
-            .map_err(failed(Path::new(OUTPUT)))?;
-        for stream in ["out", "err"] {
-            let path = output_path(unit, stream);
-            let _ = fs::remove_file(&path);
-            OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).map_err(failed(&path))?;
-        }
-        Captures::open(unit)
-    }
-
-    fn open(unit: &str) -> Result<Captures, SystemdError> {
-        Ok(Captures { stdout: Capture::open(unit, "out"), stderr: Capture::open(unit, "err") })
-    }
-
-    fn drain(&mut self, progress: &mut dyn FnMut(&str)) {
-        self.stdout.drain(progress);
-        self.stderr.drain(&mut |_| {});
-    }
-
-    fn into_output(mut self, end: End) -> TransientOutput {
-        self.drain(&mut |_| {});
-        let (stdout, stderr) = (self.stdout.close(), self.stderr.close());
-        let exited = end.kind == 1;
-        TransientOutput {
-            code: exited.then_some(end.status),
-            signal: (!exited).then_some(end.status),
-            timed_out: end.result == "timeout",
-            stdout,
-            stderr,
-        }
-    }
-}
-
-/// One output file, read while it is written.
-struct Capture {
-    path: PathBuf,
-    /// `None`: an adopted unit's file is gone, which only loses its output.
-    file: Option<File>,
-    kept: Vec<u8>,
-    /// Where the line that is not complete yet starts in `kept`.
-    line: usize,
-}
-
-impl Capture {
-    fn open(unit: &str, stream: &str) -> Capture {
-        let path = output_path(unit, stream);
-        let file = OpenOptions::new().read(true).write(true).open(&path).ok();
-        Capture { path, file, kept: Vec::new(), line: 0 }
-    }
-
-    fn drain(&mut self, progress: &mut dyn FnMut(&str)) {
-        let Some(file) = &mut self.file else { return };
-        let mut chunk = vec![0; 64 * 1024];
-        while let Ok(length @ 1..) = file.read(&mut chunk) {
-            self.kept.extend_from_slice(&chunk[..length]);
-            while let Some(end) =
-                self.kept[self.line..].iter().position(|byte| *byte == b'\n' || *byte == b'\r')
-            {
-                let line = String::from_utf8_lossy(&self.kept[self.line..self.line + end]);
-                if !line.trim().is_empty() {
-                    progress(&line);
-                }
-                self.line += end + 1;
-            }
-            if self.kept.len() > 2 * KEPT {
-                let cut = self.kept.len() - KEPT;
-                self.kept.drain(..cut);
-                self.line = self.line.saturating_sub(cut);
-            }
-        }
-        // What was read need not stay in memory: the writer appends, so it goes on at the new end.
-        if file.stream_position().is_ok_and(|position| position > 16 * KEPT as u64) && file.set_len(0).is_ok()
-        {
-            let _ = file.seek(SeekFrom::Start(0));
-        }
-    }
-
-    fn close(self) -> Vec<u8> {
-        let _ = fs::remove_file(&self.path);
-        let cut = self.kept.len().saturating_sub(KEPT);
-        self.kept[cut..].to_vec()
-    }
 }

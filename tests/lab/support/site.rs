@@ -21,6 +21,18 @@ pub enum Pace {
     Manual,
     /// The agent: it polls every second and heals drift by events.
     Live,
+    /// The agent, with short patience for everything: polls, checks, answers of the server.
+    Hasty,
+}
+
+/// How the fleet reaches the host.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Served {
+    /// By `git daemon` on the host's own loopback.
+    #[default]
+    Daemon,
+    /// As a folder of the host, which outlives its power cuts.
+    Folder,
 }
 
 /// How to set up a site.
@@ -30,6 +42,8 @@ pub struct SiteOptions<'a> {
     pub name: &'static str,
     /// Who starts runs.
     pub pace: Pace,
+    /// How the fleet reaches the host.
+    pub served: Served,
     /// More lines for `abide.toml`; tables only.
     pub settings: &'a str,
     /// Files of the fleet's first commit, beside `fleet.toml` and `trust.toml`.
@@ -43,8 +57,10 @@ pub struct SiteOptions<'a> {
 /// An enrolled host with its fleet and its Git server.
 #[derive(Debug)]
 pub struct Site {
-    /// Serves the fleet on the host's own loopback.
+    /// Serves the fleet.
     pub server: GitServer,
+    /// Where the host finds the fleet.
+    pub url: String,
     /// The fleet's repository.
     pub fleet: Fleet,
     /// Signs everything.
@@ -76,22 +92,29 @@ impl Site {
     /// The same, up to the enrolment.
     #[track_caller]
     pub fn ready(options: &SiteOptions<'_>) -> Self {
-        let host = install(options);
         let fleet = Fleet::new();
+        let host = install(options, &fleet);
         let signer = fleet.signer("alice");
         let trust = trust(&signer);
         fleet.write(&[("fleet.toml", FLEET), ("trust.toml", &trust), (ROLE, "")]);
         let introduction = fleet.publish("Begin", &signer, options.files);
-        let server = GitServer::git(&fleet.repositories(), Place::In(&host));
-        Self { server, fleet, signer, introduction, host }
+        let (server, url) = match options.served {
+            Served::Daemon => {
+                let server = GitServer::git(&fleet.repositories(), Place::In(&host));
+                let url = server.url("fleet");
+                (server, url)
+            }
+            Served::Folder => (GitServer::path(&fleet.repositories()), format!("{FOLDER}/fleet.git")),
+        };
+        Self { server, url, fleet, signer, introduction, host }
     }
 
     /// Enrols the host as the line of `abide init` says.
     #[track_caller]
     pub fn enroll(&self) -> Output {
-        let (url, key) = (self.server.url("fleet"), self.signer.public_key());
+        let (url, key) = (&self.url, self.signer.public_key());
         let introduction = &self.introduction;
-        self.abide(&["enroll", &url, "--introduction", introduction, "--key", &key, "--yes"])
+        self.abide(&["enroll", url, "--introduction", introduction, "--key", &key, "--yes"])
     }
 
     /// Writes files of the fleet, commits them signed, and pushes; returns the commit's id.
@@ -227,9 +250,12 @@ pub fn trust(signer: &Signer) -> String {
     )
 }
 
+/// Where a host finds a fleet that is a folder.
+const FOLDER: &str = "/fleet";
+
 /// Boots a host with the program, its units, users and folders in place.
 #[track_caller]
-fn install(options: &SiteOptions<'_>) -> Host {
+fn install(options: &SiteOptions<'_>, fleet: &Fleet) -> Host {
     let checkout = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut binds: Vec<(PathBuf, PathBuf)> =
         vec![(env!("CARGO_BIN_EXE_abide").into(), "/usr/bin/abide".into())];
@@ -241,15 +267,20 @@ fn install(options: &SiteOptions<'_>) -> Host {
     ] {
         binds.push((checkout.join("systemd").join(source), destination.into()));
     }
+    if options.served == Served::Folder {
+        binds.push((fleet.repositories(), FOLDER.into()));
+    }
     binds.extend(options.binds.iter().cloned());
     // They are there before it boots: systemd itself makes user and folders.
     let host = Host::boot(HostOptions { name: options.name, binds, ..HostOptions::default() });
-    let (poll, agent) = match options.pace {
-        Pace::Manual => ("1d", "check = \"1d\"\nevents = false"),
-        Pace::Live => ("1s", "check = \"1d\""),
+    let (source, agent) = match options.pace {
+        Pace::Manual => ("poll = \"1d\"", "check = \"1d\"\nevents = false"),
+        Pace::Live => ("poll = \"1s\"", "check = \"1d\""),
+        Pace::Hasty => {
+            ("poll = \"1s\"\ntimeout = \"2s\"\ndeadline = \"3s\"\nbackoff = \"1s\"", "check = \"2s\"")
+        }
     };
-    let settings =
-        format!("[source]\npoll = \"{poll}\"\njitter = \"0s\"\n\n[agent]\n{agent}\n{}", options.settings);
+    let settings = format!("[source]\n{source}\njitter = \"0s\"\n\n[agent]\n{agent}\n{}", options.settings);
     host.write("/etc/abide/abide.toml", settings);
     host.sh(&format!("systemd-sysusers; systemd-tmpfiles --create abide.conf; {}", options.prepare))
         .success();

@@ -67,6 +67,40 @@ impl World {
         self.tip()
     }
 
+    /// Approves a commit with a tag, as far as an unsigned one does, and returns the tag object.
+    pub fn approve(&self, name: &str, commit: &str) -> String {
+        self.git(&["tag", "-f", "-a", "-m", name, &format!("abide/approve/{name}"), commit]);
+        self.git(&["rev-parse", &format!("refs/tags/abide/approve/{name}")])
+    }
+
+    /// Makes this the heartbeat of `main`, and returns its commit.
+    pub fn beat(&self, text: &str) -> String {
+        let file = self.root().join("beat");
+        std::fs::write(&file, text).unwrap();
+        let blob = self.git(&["hash-object", "-w", file.to_str().unwrap()]);
+        std::fs::write(&file, format!("100644 blob {blob}\theartbeat\n")).unwrap();
+        self.beat_with(&self.mktree(&file))
+    }
+
+    /// Makes a heartbeat of this tree.
+    pub fn beat_with(&self, tree: &str) -> String {
+        let commit = self.git(&["commit-tree", "-m", "heartbeat", tree]);
+        self.git(&["update-ref", "refs/heads/abide/heartbeat/main", &commit]);
+        commit
+    }
+
+    /// A tree of the entries in a file, as `git ls-tree` shows them.
+    pub fn mktree(&self, file: &Path) -> String {
+        let output = Command::new("git")
+            .arg("mktree")
+            .current_dir(self.repository())
+            .stdin(std::fs::File::open(file).unwrap())
+            .output()
+            .unwrap();
+        assert!(output.status.success());
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    }
+
     pub fn write(&self, path: &str, bytes: &[u8]) {
         let path = self.repository().join(path);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();

@@ -13,13 +13,13 @@ use super::git::{World, codes, good, source};
 use super::servers::{self, Web};
 
 /// An authority that signs for one test.
-struct Authority {
+pub struct Authority {
     certificate: rcgen::Certificate,
     issuer: Issuer<'static, KeyPair>,
 }
 
 impl Authority {
-    fn new() -> Authority {
+    pub fn new() -> Authority {
         let mut params = CertificateParams::new(Vec::<String>::new()).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let key = KeyPair::generate().unwrap();
@@ -40,7 +40,7 @@ impl Authority {
 }
 
 /// Serves `web` over TLS; with `clients`, only to those that this authority signed.
-fn tls(web: &Arc<Web>, authority: &Authority, clients: bool) -> u16 {
+pub fn tls(web: &Arc<Web>, authority: &Authority, clients: bool) -> u16 {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = rustls::ServerConfig::builder_with_provider(Arc::clone(&provider));
     let builder = builder.with_safe_default_protocol_versions().unwrap();
@@ -65,7 +65,7 @@ fn tls(web: &Arc<Web>, authority: &Authority, clients: bool) -> u16 {
     })
 }
 
-fn with_authority(port: u16, authority: &Authority, world: &World) -> Source {
+pub fn with_authority(port: u16, authority: &Authority, world: &World) -> Source {
     let mut source = source(&[&format!("https://localhost:{port}/fleet/.git")]);
     source.ca_file = Some(authority.file(world.root()));
     source

@@ -1,5 +1,6 @@
 //! The source stage against real Git servers on loopback and hostile spools.
 
+mod beside;
 mod git;
 mod https;
 mod poll;

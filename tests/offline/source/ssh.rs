@@ -8,7 +8,7 @@ use abide::config::Source;
 use super::git::{World, codes, good, source};
 use super::servers::{self, Running};
 
-struct Sshd {
+pub struct Sshd {
     _running: Running,
     port: u16,
     folder: PathBuf,
@@ -22,7 +22,7 @@ fn key(path: &Path) -> String {
 }
 
 impl Sshd {
-    fn start(world: &World) -> Sshd {
+    pub fn start(world: &World) -> Sshd {
         let folder = world.root().join("ssh");
         std::fs::create_dir(&folder).unwrap();
         key(&folder.join("host"));
@@ -48,7 +48,7 @@ impl Sshd {
         Sshd { _running: running, port, folder }
     }
 
-    fn source(&self, world: &World) -> Source {
+    pub fn source(&self, world: &World) -> Source {
         let user = Command::new("id").arg("-un").output().unwrap().stdout;
         let user = String::from_utf8(user).unwrap();
         let path = world.repository().join(".git");

@@ -48,6 +48,7 @@ impl Desk {
             revision: None,
             repo: Some(self.fleet()),
             root: None,
+            explain: false,
             introduction: Some(founded.introduction.clone()),
             key: Some(founded.key.clone()),
         };
@@ -72,7 +73,7 @@ fn a_fleet_is_founded_and_verified() {
     desk.git(&["commit", "-q", "-a", "-m", "Change the role"]);
     let explanation = desk.verify(&founded);
     assert!(explanation.accepted);
-    let text = verify::render(&explanation);
+    let text = verify::render(&explanation, false);
     for part in
         ["Change the role", "signed by alice", "scope everything: roles/base/role.toml", "is accepted"]
     {
@@ -81,7 +82,7 @@ fn a_fleet_is_founded_and_verified() {
     desk.git(&["commit", "-q", "--no-gpg-sign", "--allow-empty", "-m", "Unsigned"]);
     let explanation = desk.verify(&founded);
     assert!(!explanation.accepted);
-    let text = verify::render(&explanation);
+    let text = verify::render(&explanation, false);
     assert!(text.contains("[E010]") && text.contains("is not accepted"), "{text}");
     let json = serde_json::to_value(&explanation).unwrap();
     assert_eq!(json["rejection"]["code"], "E010");

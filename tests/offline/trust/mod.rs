@@ -5,7 +5,7 @@ mod author;
 mod freshness;
 mod good;
 mod histories;
-mod lab;
+pub mod lab;
 mod model;
 mod seals;
 mod twins;

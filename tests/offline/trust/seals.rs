@@ -269,3 +269,30 @@ fn work_of_several_is_nobodys_approval() {
     assert!(lab.judge_with(tip, &[one]).pending.is_some());
     comes_in(tip, &lab.judge_with(tip, &[one, lab.tag("bob", "b", "HEAD")]), "alice");
 }
+
+#[test]
+fn whoever_has_two_keys_vouches_with_both() {
+    let lab = Lab::new();
+    lab.keygen("alice-old");
+    let mut policy = lab.policy(2);
+    let keys = ["alice", "alice-old"].map(|key| format!("{{ key = \"{}\" }}", lab.public(key)));
+    policy.principals.insert("alice".into(), keys.into());
+    policy.scopes[0].2 = vec!["alice".into(), "bob".into()];
+    lab.write("trust.toml", &policy.text());
+    let mark = lab.mark_of(lab.commit("alice", "Two keys"));
+    // The old key goes, and two have to agree from now on.
+    policy.version = 3;
+    policy.principals.insert("alice".into(), vec![format!("{{ key = \"{}\" }}", lab.public("alice"))]);
+    policy.scopes[0].3 = 2;
+    lab.write("trust.toml", &policy.text());
+    lab.commit("alice-old", "One key");
+    for order in [["alice", "bob", "alice-old"], ["alice-old", "bob", "alice"]] {
+        let before = lab.head().to_string();
+        for signer in order {
+            lab.commit_index(&[], signer, &trailer(&lab));
+        }
+        let judgement = lab.judge(Some(&mark), lab.head()).unwrap();
+        assert!(judgement.pending.is_none(), "{:?}", judgement.pending);
+        lab.reset(&before);
+    }
+}

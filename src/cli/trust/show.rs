@@ -1,0 +1,267 @@
+//! `abide trust show`: the root of trust and the policy in force.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use gix::ObjectId;
+use serde::Serialize;
+
+use crate::author::{self, RepositoryError, Start};
+use crate::cli::terminal::{Style, paint};
+use crate::cli::{Answer, Global, OK, open_state};
+use crate::config::{ConfigError, Limits};
+use crate::error::Problem;
+use crate::source::Objects;
+use crate::source::store::{Repository, Store};
+use crate::system::clock;
+use crate::trust::commit::tree_of_any;
+use crate::trust::key::fingerprint;
+use crate::trust::policy::{Merge, Policy};
+use crate::trust::{RootOfTrust, judge};
+
+/// Shows whom this host trusts: its root of trust and the policy in force.
+///
+/// With `--repo` it shows the policy in force in a fleet's repository.
+#[derive(clap::Args)]
+#[command(
+    after_help = "Exit code: 0, or 2 when it cannot be read.\n\nExamples:\n  abide trust show\n  abide trust show --repo .\n  abide trust show -o json | jq '.policy.principals'"
+)]
+pub struct Arguments {
+    /// Show the policy in force in this repository instead of the host's.
+    #[arg(long, value_name = "DIR")]
+    repo: Option<PathBuf>,
+    /// With --repo: the root of trust, as in /etc/abide/trust.toml.
+    #[arg(long, value_name = "FILE", requires = "repo", conflicts_with = "introduction")]
+    root: Option<PathBuf>,
+    /// With --repo: the commit that trust starts from; without it, `git config abide.introduction`.
+    #[arg(long, value_name = "COMMIT", requires = "repo")]
+    introduction: Option<String>,
+    /// With --repo: the key that signed it, or its fingerprint; without it, `git config abide.key`.
+    #[arg(long, value_name = "KEY", requires = "repo")]
+    key: Option<String>,
+}
+
+/// The answer.
+#[derive(Debug, Serialize)]
+pub struct Trusted {
+    /// Where trust starts.
+    pub root: Root,
+    /// The policy in force; `None` when this host has none yet.
+    pub policy: Option<InForce>,
+}
+
+/// Where trust starts.
+#[derive(Debug, Serialize)]
+pub struct Root {
+    /// The fleet.
+    pub fleet: String,
+    /// The branch.
+    pub reference: String,
+    /// The commit.
+    pub introduction: String,
+    /// The fingerprint of its key.
+    pub key: String,
+    /// Fingerprints of the keys that may break the glass.
+    pub break_glass: Vec<String>,
+}
+
+/// The policy in force.
+#[derive(Debug, Serialize)]
+pub struct InForce {
+    /// The commit it is from.
+    pub commit: String,
+    /// Its version.
+    pub version: u64,
+    /// The oldest abide that it lets apply it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub minimum_agent: Option<String>,
+    /// Who may sign.
+    pub principals: Vec<Principal>,
+    /// Over what.
+    pub scopes: Vec<Scope>,
+}
+
+/// Somebody who may sign.
+#[derive(Debug, Serialize)]
+pub struct Principal {
+    /// The name.
+    pub name: String,
+    /// The keys.
+    pub keys: Vec<Key>,
+}
+
+/// A key of a principal.
+#[derive(Debug, Serialize)]
+pub struct Key {
+    /// Its fingerprint.
+    pub fingerprint: String,
+    /// The last moment at which it counts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub not_after: Option<String>,
+    /// Whether that is past.
+    pub expired: bool,
+}
+
+/// A scope.
+#[derive(Debug, Serialize)]
+pub struct Scope {
+    /// Its name.
+    pub name: String,
+    /// Its paths.
+    pub paths: Vec<String>,
+    /// Who may sign.
+    pub signers: Vec<String>,
+    /// How many have to.
+    pub threshold: usize,
+    /// How commits by others come in.
+    pub merge: Merge,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// The root of trust or the policy cannot be read.
+pub fn run(global: &Global, arguments: &Arguments) -> Answer {
+    let trusted = match &arguments.repo {
+        Some(repo) => in_repository(arguments, repo)?,
+        None => on_host(global)?,
+    };
+    global.print(&trusted, || render(&trusted));
+    Ok(OK)
+}
+
+fn in_repository(arguments: &Arguments, repo: &Path) -> Result<Trusted, Problem> {
+    let repository = Repository::open(repo)?;
+    let (root, introduction, key) =
+        (arguments.root.clone(), arguments.introduction.clone(), arguments.key.clone());
+    let root = Start { root, introduction, key }.root_of_trust(&repository)?;
+    let tip = repository.resolve("HEAD")?;
+    let now = clock::now();
+    let judgement = judge(&repository, &root, None, &repository.candidate(tip, &root.reference), now)?;
+    let policy = in_force(&repository, &judgement.high_water.commit, now)?;
+    Ok(Trusted { root: describe(&root), policy: Some(policy) })
+}
+
+fn on_host(global: &Global) -> Result<Trusted, Problem> {
+    let paths = global.paths();
+    if !paths.trust().exists() {
+        return Err(ConfigError::NotEnrolled { path: paths.trust() }.into());
+    }
+    let root = RootOfTrust::load(&paths.trust())?;
+    let mark = match open_state(global)? {
+        Some(state) => state.high_water()?.map(|mark| mark.commit),
+        None => None,
+    };
+    let policy = match mark {
+        Some(commit) => {
+            let store = Store::open(&paths.store(), &Limits::default())?;
+            Some(in_force(&store, &commit, clock::now())?)
+        }
+        None => None,
+    };
+    Ok(Trusted { root: describe(&root), policy })
+}
+
+fn describe(root: &RootOfTrust) -> Root {
+    Root {
+        fleet: root.fleet.clone(),
+        reference: root.reference.clone(),
+        introduction: root.introduction.commit.clone(),
+        key: root.introduction.key.fingerprint(),
+        break_glass: root.break_glass.iter().map(|key| key.fingerprint()).collect(),
+    }
+}
+
+fn in_force(objects: &dyn Objects, commit: &str, now: i64) -> Result<InForce, Problem> {
+    let unreadable = |reason: String| RepositoryError::Policy { commit: commit.to_owned(), reason };
+    let id = ObjectId::from_hex(commit.as_bytes()).map_err(|error| unreadable(error.to_string()))?;
+    let raw = objects.commit(id).map_err(|error| unreadable(error.to_string()))?;
+    let tree = tree_of_any(&raw, id.kind()).ok_or_else(|| unreadable("it names no tree".into()))?;
+    let policy = author::policy_of(objects, tree).map_err(unreadable)?;
+    Ok(InForce {
+        commit: commit.to_owned(),
+        version: policy.version,
+        minimum_agent: policy.minimum_agent.map(|version| version.to_string()),
+        principals: principals(&policy, now),
+        scopes: policy.scopes.iter().map(scope).collect(),
+    })
+}
+
+fn principals(policy: &Policy, now: i64) -> Vec<Principal> {
+    let mut principals: Vec<Principal> = Vec::new();
+    for (blob, holder) in policy.keys() {
+        let date = |last| {
+            jiff::Timestamp::from_second(last).map_or_else(|_| last.to_string(), |time| time.to_string())
+        };
+        let key = Key {
+            fingerprint: fingerprint(blob),
+            not_after: holder.not_after.map(date),
+            expired: holder.not_after.is_some_and(|last| now > last),
+        };
+        match principals.last_mut() {
+            Some(principal) if principal.name == holder.principal => principal.keys.push(key),
+            _ => principals.push(Principal { name: holder.principal.clone(), keys: vec![key] }),
+        }
+    }
+    principals
+}
+
+fn scope(scope: &crate::trust::policy::Scope) -> Scope {
+    Scope {
+        name: scope.name.clone(),
+        paths: scope.paths.iter().map(ToString::to_string).collect(),
+        signers: scope.signers.iter().cloned().collect(),
+        threshold: scope.threshold,
+        merge: scope.merge,
+    }
+}
+
+fn render(trusted: &Trusted) -> String {
+    let root = &trusted.root;
+    let bold = |text: &str| paint(text, Style::Bold);
+    let mut text = format!(
+        "{}\n  fleet         {}\n  branch        {}\n  introduction  {}\n  signed with   {}\n",
+        bold("Root of trust"),
+        root.fleet,
+        root.reference,
+        root.introduction,
+        root.key
+    );
+    for key in &root.break_glass {
+        let _ = writeln!(text, "  break-glass   {key}");
+    }
+    let Some(policy) = &trusted.policy else {
+        let _ = writeln!(text, "\nThere is no policy in force yet: nothing was accepted on this host.");
+        return text;
+    };
+    let name = policy.commit.get(..12).unwrap_or(&policy.commit);
+    let _ = writeln!(text, "\n{} version {}, of commit {name}", bold("Policy in force"), policy.version);
+    if let Some(version) = &policy.minimum_agent {
+        let _ = writeln!(text, "  asks for abide {version} or newer");
+    }
+    let _ = writeln!(text, "\n{}", bold("Principals"));
+    for principal in &policy.principals {
+        for (position, key) in principal.keys.iter().enumerate() {
+            let name = if position == 0 { principal.name.as_str() } else { "" };
+            let until = match (&key.not_after, key.expired) {
+                (None, _) => String::new(),
+                (Some(date), false) => format!("  until {date}"),
+                (Some(date), true) => paint(&format!("  expired {date}"), Style::Bad),
+            };
+            let _ = writeln!(text, "  {name:<13} {}{until}", key.fingerprint);
+        }
+    }
+    let _ = writeln!(text, "\n{} (the first that matches a path decides)", bold("Scopes"));
+    for scope in &policy.scopes {
+        let merge = if scope.merge == Merge::Seal { "; seals" } else { "" };
+        let _ = writeln!(
+            text,
+            "  {:<13} {}\n                {} of {}{merge}",
+            scope.name,
+            scope.paths.join(" "),
+            scope.threshold,
+            scope.signers.join(", ")
+        );
+    }
+    text
+}

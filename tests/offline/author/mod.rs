@@ -1,0 +1,6 @@
+//! What an author does, by the command line, with real Git, OpenSSH and an agent.
+
+mod approve;
+mod desk;
+mod edit;
+mod heartbeat;
