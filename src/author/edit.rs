@@ -222,9 +222,10 @@ fn who_signs(old: &Policy, new: &Policy, now: i64) -> (Vec<String>, usize, Vec<S
     let counts = |last: Option<i64>| last.is_none_or(|last| now <= last);
     let both: BTreeSet<&String> = old
         .keys()
+        .into_iter()
         .filter(|(_, holder)| counts(holder.not_after))
-        .filter(|(blob, holder)| {
-            new.keys().any(|(other, after)| other == *blob && after.principal == holder.principal)
+        .filter(|(key, holder)| {
+            new.keys().iter().any(|(other, after)| other == key && after.principal == holder.principal)
         })
         .map(|(_, holder)| &holder.principal)
         .collect();
@@ -246,7 +247,7 @@ fn add_principal(
     old: &Policy,
     add: &AddPrincipal,
 ) -> Result<Vec<String>, EditError> {
-    let names: BTreeSet<&str> = old.keys().map(|(_, holder)| holder.principal.as_str()).collect();
+    let names: BTreeSet<&str> = old.keys().into_iter().map(|(_, holder)| holder.principal.as_str()).collect();
     if names.contains(add.name.as_str()) {
         return Err(EditError::Exists(add.name.clone()));
     }
@@ -304,7 +305,8 @@ fn rotate_keys(document: &mut DocumentMut, old: &Policy, rotate: &Rotate) -> Res
     if rotate.key.is_none() && rotate.remove.is_none() {
         return Err(EditError::Nothing);
     }
-    let principals: BTreeSet<&str> = old.keys().map(|(_, holder)| holder.principal.as_str()).collect();
+    let principals: BTreeSet<&str> =
+        old.keys().into_iter().map(|(_, holder)| holder.principal.as_str()).collect();
     if !principals.contains(name.as_str()) {
         let known: Vec<String> = principals.iter().map(|name| (*name).to_owned()).collect();
         return Err(EditError::NoPrincipal { name: escaped(name), known: listed(&known) });

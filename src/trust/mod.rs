@@ -24,6 +24,7 @@ mod judgement;
 pub mod key;
 mod line;
 mod merge;
+pub mod openpgp;
 mod paths;
 pub mod policy;
 mod rejection;

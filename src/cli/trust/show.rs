@@ -15,7 +15,6 @@ use crate::source::Objects;
 use crate::source::store::{Repository, Store};
 use crate::system::clock;
 use crate::trust::commit::tree_of_any;
-use crate::trust::key::fingerprint;
 use crate::trust::policy::{Merge, Policy};
 use crate::trust::{RootOfTrust, judge};
 
@@ -189,12 +188,12 @@ fn in_force(objects: &dyn Objects, commit: &str, now: i64) -> Result<InForce, Pr
 
 fn principals(policy: &Policy, now: i64) -> Vec<Principal> {
     let mut principals: Vec<Principal> = Vec::new();
-    for (blob, holder) in policy.keys() {
+    for (fingerprint, holder) in policy.keys() {
         let date = |last| {
             jiff::Timestamp::from_second(last).map_or_else(|_| last.to_string(), |time| time.to_string())
         };
         let key = Key {
-            fingerprint: fingerprint(blob),
+            fingerprint,
             not_after: holder.not_after.map(date),
             expired: holder.not_after.is_some_and(|last| now > last),
         };

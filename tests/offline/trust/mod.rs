@@ -3,9 +3,12 @@
 mod attacks;
 mod author;
 mod freshness;
+pub(crate) mod gnupg;
 mod good;
 mod histories;
+pub(crate) mod lab;
 pub mod lab;
 mod model;
+mod openpgp;
 mod seals;
 mod twins;
