@@ -408,6 +408,7 @@ keys = [{{ key = "{}", not-after = 2027-06-01 }}]
         assert!(lint(&MemoryTree::of(&[]), NOW).is_empty());
     }
 
+    /// Attack 24: a forge's own key among the principals.
     #[test]
     fn each_weakness_has_its_warning_at_its_place() {
         let web_flow = "\"968479A1 AFF927E37D1A566BB5690EEEBB952194\"";

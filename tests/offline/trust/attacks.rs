@@ -94,6 +94,43 @@ fn a_path_that_no_scope_covers() {
     lab.refused(lab.commit("alice", "Change"), "E021");
 }
 
+/// Attack 9: a branch with a policy of its own, for people to try things out, is served in place of the real one.
+#[test]
+fn another_branch_served_as_this_one() {
+    let lab = Lab::new();
+    let mut policy = lab.policy(2);
+    policy.reference = "refs/heads/staging".into();
+    lab.write("trust.toml", &policy.text());
+    lab.commit("alice", "This is staging");
+    lab.write("roles/web/role.toml", "not for production");
+    lab.refused(lab.commit("bob", "Try something"), "E028");
+    // Nor is it believed at first contact, by whoever knows where it begins.
+    lab.write("trust.toml", &policy.text());
+    let begun = lab.commit("alice", "This is staging");
+    let mut lab = lab;
+    lab.root.introduction.commit = begun.to_string();
+    assert_eq!(lab.judge(None, begun).unwrap_err().code().0, "E028");
+}
+
+/// Attack 5: a commit by a key that only a later policy brings, and one from the future.
+#[test]
+fn a_key_before_its_time() {
+    let lab = Lab::new();
+    lab.write("roles/web/role.toml", "early");
+    lab.commit("mallory", "Too early");
+    let mut policy = lab.policy(2);
+    policy.principals.insert("mallory".into(), vec![format!("{{ key = \"{}\" }}", lab.public("mallory"))]);
+    policy.scopes[1].2.push("mallory".into());
+    lab.write("trust.toml", &policy.text());
+    lab.refused(lab.commit("alice", "Let mallory in"), "E015");
+    // A date in the future makes no key count, and a date of tomorrow by a key that counts is no crime.
+    let payload = String::from_utf8(lab.unsigned_payload(lab.id("HEAD^{tree}"))).unwrap();
+    let payload = payload.replace("1780000000", "4102444800");
+    let signed = |name| lab.assemble(payload.as_bytes(), &lab.sign(name, "git", payload.as_bytes()));
+    lab.stopped_at(signed("mallory"), &lab.mark, "E015");
+    lab.accepted(signed("alice"));
+}
+
 /// Attack 11: the branch is set back.
 #[test]
 fn a_rewind() {
@@ -120,6 +157,7 @@ fn a_branch_whose_first_parent_is_the_other_one() {
     lab.refused(lab.merge("main", "alice"), "E031");
 }
 
+/// Attack 6: what revokes keys is taken away.
 #[test]
 fn the_policy_is_deleted() {
     let lab = Lab::new();
@@ -196,6 +234,7 @@ fn a_policy_that_is_broken_or_for_others() {
     }
 }
 
+/// Attack 8: commits of another fleet by the same people.
 #[test]
 fn an_unrelated_repository_with_the_same_keys() {
     let lab = Lab::new();
@@ -211,6 +250,7 @@ fn an_unrelated_repository_with_the_same_keys() {
     lab.refused(tip, "E032");
 }
 
+/// Attack 8: another fleet, to a host that has seen nothing yet.
 #[test]
 fn an_unrelated_repository_at_first_contact() {
     let lab = Lab::new();
@@ -305,6 +345,7 @@ fn a_tip_that_is_not_there() {
     lab.refused(lab.assemble(&payload, &armoured), "E037");
 }
 
+/// Attack 17: a merge that changes what no side of it does.
 #[test]
 fn content_smuggled_into_a_merge() {
     let lab = Lab::new();
@@ -322,6 +363,7 @@ fn content_smuggled_into_a_merge() {
     lab.refused(tip, "E020");
 }
 
+/// Attack 17: a merge that brings in what nobody may.
 #[test]
 fn a_side_branch_that_does_not_pass_by_itself() {
     for (signer, path, code) in [
@@ -346,6 +388,7 @@ fn a_side_branch_that_does_not_pass_by_itself() {
     }
 }
 
+/// Attack 17: one bad arm among many.
 #[test]
 fn an_octopus_with_one_bad_arm() {
     let lab = Lab::new();
@@ -359,6 +402,7 @@ fn an_octopus_with_one_bad_arm() {
     lab.refused(lab.commit_index(&["--amend"], "alice", "Octopus"), "E015");
 }
 
+/// Attack 18: headers twice, unknown, or with NUL.
 #[test]
 fn headers_that_git_would_not_write() {
     let lab = Lab::new();
@@ -392,6 +436,9 @@ fn an_expired_key_that_backdates() {
     lab.stopped_at(lab.commit("bob", "Backdated"), &newest, "E016");
 }
 
+/// Attack 25: names that mean something else.
+/// Attack 26: symlinks that leave the tree.
+/// Attack 27: a submodule.
 #[test]
 fn entries_that_reach_out_of_the_tree() {
     let lab = Lab::new();

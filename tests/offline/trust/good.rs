@@ -61,6 +61,7 @@ fn merges_of_side_branches() {
     assert!(lab.judge(Some(&judgement.high_water), tip).unwrap().rejection.is_none());
 }
 
+/// Attack 6: a key that was taken off the policy.
 #[test]
 fn keys_are_rotated_while_a_host_sleeps() {
     let lab = Lab::new();

@@ -7,7 +7,6 @@ pub(crate) mod gnupg;
 mod good;
 mod histories;
 pub(crate) mod lab;
-pub mod lab;
 mod model;
 mod openpgp;
 mod seals;

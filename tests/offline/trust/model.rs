@@ -475,23 +475,23 @@ impl Model<'_> {
     }
 
     /// "the signer of c vouches for it by his work alone when each commit of the line above E and up to c that changes the tree stands
-    /// for itself and was signed by him"
+    /// for itself and was signed by him": with the key of the last of these.
     fn by_work(&self, effective: usize, above: &[usize]) -> BTreeSet<Key> {
         let policy = self.policy(effective);
-        let mut keys = BTreeSet::new();
+        let mut authors = BTreeSet::new();
+        let mut last = None;
         let mut before = effective;
         for id in above {
             if self.trees[*id] != self.trees[before] {
-                match self.standing_on_line(*id, effective) {
-                    Ok(Standing::Itself(key)) => keys.insert(key),
-                    _ => return BTreeSet::new(),
+                let Ok(Standing::Itself(key)) = self.standing_on_line(*id, effective) else {
+                    return BTreeSet::new();
                 };
+                authors.extend(holder(policy, key).map(|(name, _)| name));
+                last = Some(key);
             }
             before = *id;
         }
-        let authors: BTreeSet<&str> =
-            keys.iter().filter_map(|key| holder(policy, *key)).map(|(name, _)| name).collect();
-        if authors.len() == 1 { keys } else { BTreeSet::new() }
+        if authors.len() == 1 { last.into_iter().collect() } else { BTreeSet::new() }
     }
 
     /// The scopes in which commits under seal change something, on the line or brought in by it.

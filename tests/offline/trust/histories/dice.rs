@@ -320,8 +320,42 @@ impl Making {
         {
             self.history.commits[side].signature = Signature::None;
         }
-        if self.dice.percent(70) {
-            self.tag();
+        // Most often where that is allowed, and with those who may let it in.
+        let before = self.history.commits[self.main].parents[0];
+        let Some(policy) = self.policy_at(before) else { return };
+        let sealed: Vec<&Scope> = policy.scopes.iter().filter(|scope| scope.seal).collect();
+        if sealed.is_empty() || self.dice.percent(20) {
+            return self.tag();
+        }
+        let scope = *self.dice.one(&sealed);
+        let inside: Vec<&'static str> = PATHS
+            .iter()
+            .copied()
+            .filter(|path| scope.paths.iter().any(|pattern| covers(pattern, path)))
+            .collect();
+        if inside.is_empty() {
+            return self.tag();
+        }
+        let content = Content::Text(u8::try_from(5 + self.dice.below(3)).unwrap());
+        let commit = &mut self.history.commits[self.main];
+        if commit.parents.len() == 1 {
+            commit.edits = vec![(*self.dice.one(&inside), Some(content))];
+        }
+        let on = self.main;
+        for name in scope.signers.iter().take(scope.threshold) {
+            let signature = Signature::By(self.dice.one(&policy.principals[name]).0, Quality::Good);
+            if self.dice.percent(60) {
+                self.history.tags.push(Tag { on, signature });
+            } else if self.dice.percent(90) {
+                let commit = Commit {
+                    parents: vec![self.main],
+                    edits: vec![],
+                    approves: Some(on),
+                    signature,
+                    twin: None,
+                };
+                self.main = self.push(commit);
+            }
         }
     }
 

@@ -310,14 +310,14 @@ fn count(
     if *effective != start {
         saw("moved");
     }
-    if sealed && *effective != start {
-        saw("sealed");
-    }
     let line = history.line(*effective);
     let new: Vec<usize> = line.iter().copied().take_while(|id| *id != start).collect();
     let any = |is: &dyn Fn(&Commit) -> bool| new.iter().any(|id| is(&history.commits[*id]));
     if any(&|commit| commit.approves.is_some()) {
         saw("settled");
+    }
+    if sealed && *effective != start || any(&|commit| commit.signature == Signature::None) {
+        saw("sealed");
     }
     if any(&|commit| commit.parents.len() > 1) {
         saw("merged");
@@ -400,12 +400,15 @@ fn a_bad_tip_takes_nothing_away() {
         let poll = &history.polls[history.polls.len() - 1];
         let tip = poll.tip;
         let mut dice = Dice::new(seed);
-        let signature = match dice.below(3) {
-            0 => Signature::None,
-            1 => Signature::By(Key(9), Quality::Good),
-            _ => Signature::By(Key(1), Quality::OtherContent),
+        // What no seal makes good.
+        let (quality, content) = match dice.below(4) {
+            0 => (Quality::OtherNamespace, history::Content::Text(9)),
+            1 => (Quality::StrangeHeader, history::Content::Text(9)),
+            2 => (Quality::Rewrapped, history::Content::Text(9)),
+            _ => (Quality::Good, history::Content::LinkOutside),
         };
-        let edits = vec![("roles/web/a", Some(history::Content::Text(9)))];
+        let signature = Signature::By(Key(1), quality);
+        let edits = vec![("roles/web/a", Some(content))];
         let bad = Commit { parents: vec![tip], edits, approves: None, signature, twin: None };
         let mut worse = history.clone();
         worse.commits.push(bad);
@@ -449,7 +452,7 @@ fn the_order_of_approvals_does_not_matter() {
         let mut keys: Vec<Key> = policy
             .principals
             .values()
-            .filter_map(|keys| keys.first())
+            .flatten()
             .filter(|(_, last)| last.is_none_or(|last| now <= last))
             .map(|(key, _)| *key)
             .collect();
