@@ -10,7 +10,6 @@ use super::attestation::{Attestation, Signer};
 use super::error::TrustError;
 use super::examine::object_reason;
 use super::judgement::ApprovalJudgement;
-use super::key::PublicKey;
 use super::policy::Policy;
 use super::rejection::{Reason, Rejection};
 use super::tag::Tag;
@@ -94,9 +93,9 @@ impl Approval {
             Ok(attestation) => attestation,
             Err(reason) => return Err(rejection(self.id, None, None, reason.clone())),
         };
-        let key = attestation.key().map(PublicKey::fingerprint);
-        let holder = attestation.key().and_then(|key| policy.holder(key));
-        let holder = holder.map(|holder| holder.principal.clone());
+        let holder = attestation.holder(policy).ok().flatten();
+        let holder = holder.map(|(_, holder)| holder.principal.clone());
+        let key = attestation.key_name();
         attestation
             .principal(policy, &self.tag.payload, now)
             .and_then(|verdict| verdict)

@@ -8,7 +8,6 @@ use super::attestation::{Attestation, Signer};
 use super::commit::Commit;
 use super::error::TrustError;
 use super::judgement::{CommitJudgement, Rule, ScopeUse, Verdict};
-use super::key::PublicKey;
 use super::paths::{self, Changed, DiffError};
 use super::policy::{Merge, POLICY_FILE, Policy, Scope, Version};
 use super::rejection::{Reason, Rejection};
@@ -76,7 +75,7 @@ impl Signed {
     pub fn refuse(&self, reason: Reason) -> Stop {
         Stop::Refused(Box::new(Rejection {
             commit: self.id.to_string(),
-            key: self.attestation.key().map(PublicKey::fingerprint),
+            key: self.attestation.key_name(),
             signer: self.signer.clone(),
             merge: None,
             reason,
@@ -93,7 +92,7 @@ impl Signed {
             verdict: Verdict::Accepted,
             rule,
             signer: signer.map(str::to_owned).or_else(|| self.signer.clone()),
-            key: self.attestation.key().map(PublicKey::fingerprint),
+            key: self.attestation.key_name(),
             scopes,
             merge: None,
             under_seal: None,
@@ -183,7 +182,7 @@ impl Judge<'_> {
 
     /// Whose key a commit says it was signed with.
     fn holder(&self, signed: &Signed, policy: &Policy) -> Option<String> {
-        let holder = policy.holder(signed.attestation.key()?)?;
+        let (_, holder) = signed.attestation.holder(policy).ok()??;
         Some(holder.principal.clone())
     }
 
@@ -193,8 +192,8 @@ impl Judge<'_> {
     }
 
     /// Proves that the commit's key signed it; whose it is does not matter.
-    pub fn prove_signature(&self, signed: &Signed) -> Result<(), Stop> {
-        signed.attestation.prove(&signed.commit.payload).map_err(|reason| signed.refuse(reason))
+    pub fn prove_signature(&self, signed: &Signed, policy: Option<&Policy>) -> Result<(), Stop> {
+        signed.attestation.prove(policy, &signed.commit.payload).map_err(|reason| signed.refuse(reason))
     }
 
     /// The paths that differ between two trees, with what the later one may not contain refused.
@@ -342,9 +341,4 @@ pub(super) fn scopes_of(policy: &Policy, changed: &[Changed]) -> Vec<ScopeUse> {
 /// The signers of a scope, for people.
 pub(super) fn signers(scope: &Scope) -> String {
     scope.signers.iter().map(String::as_str).collect::<Vec<_>>().join(", ")
-}
-
-/// Whether this signature says that it was made with the key of the introduction.
-pub(super) fn is_introduced(root: &RootOfTrust, attestation: &Attestation) -> bool {
-    attestation.key().is_some_and(|key| root.introduction.key.is(key))
 }

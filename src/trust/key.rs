@@ -4,7 +4,7 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
-use ed25519_dalek::VerifyingKey;
+use ed25519_dalek::{Signature, VerifyingKey};
 use sha2::{Digest, Sha256};
 
 use super::wire::{Wire, put_string};
@@ -130,8 +130,15 @@ impl PublicKey {
         fingerprint(&self.blob)
     }
 
-    pub(super) fn point(&self) -> &VerifyingKey {
-        &self.point
+    /// The point, which identifies the private key, wherever that is kept.
+    pub(super) fn point(&self) -> &[u8; 32] {
+        self.point.as_bytes()
+    }
+
+    /// Whether the holder of this key signed these bytes, strictly: neither a second form of the signature nor one that other
+    /// verifiers could judge differently holds.
+    pub fn holds(&self, data: &[u8], signature: &[u8; 64]) -> bool {
+        self.point.verify_strict(data, &Signature::from_bytes(signature)).is_ok()
     }
 }
 

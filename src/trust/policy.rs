@@ -4,13 +4,19 @@
 //! can be met, and some scope covers the policy itself.
 
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::file::{self, FileError};
 use super::glob::Pattern;
-use super::key::PublicKey;
+use super::key::{PublicKey, fingerprint};
+use super::openpgp::{Fingerprint, OpenPgpKey};
 use crate::manifest::node::{Node, Value, nearest};
 use crate::resource::DeclareError;
+
+mod keys;
+
+pub use keys::{HeartbeatKey, Holder, last_second};
+use keys::{Keys, RawHeartbeat, RawPrincipal};
 
 /// Where the policy lies in the tree.
 pub const POLICY_FILE: &str = "trust.toml";
@@ -33,26 +39,7 @@ pub struct Policy {
     pub minimum_agent: Option<Version>,
     /// In order: the first one that matches a path decides.
     pub scopes: Vec<Scope>,
-    keys: HashMap<Vec<u8>, Holder>,
-    heartbeat: Vec<HeartbeatKey>,
-}
-
-/// A key that may sign heartbeats, and nothing else.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HeartbeatKey {
-    /// The key.
-    pub key: PublicKey,
-    /// The last second at which it counts, since the epoch.
-    pub not_after: Option<i64>,
-}
-
-/// Whose a key is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Holder {
-    /// The principal.
-    pub principal: String,
-    /// The last second at which the key counts, since the epoch.
-    pub not_after: Option<i64>,
+    keys: Keys,
 }
 
 /// A part of the tree with those who may change it.
@@ -122,20 +109,31 @@ impl Policy {
 
     /// Whose key this is.
     pub fn holder(&self, key: &PublicKey) -> Option<&Holder> {
-        self.keys.get(key.blob())
+        self.keys.ssh.get(key.blob())
     }
 
-    /// Every key in its wire form with whose it is, sorted by principal.
-    pub fn keys(&self) -> impl Iterator<Item = (&[u8], &Holder)> {
-        let mut keys: Vec<(&[u8], &Holder)> =
-            self.keys.iter().map(|(blob, holder)| (blob.as_slice(), holder)).collect();
-        keys.sort_by(|one, other| (&one.1.principal, one.0).cmp(&(&other.1.principal, other.0)));
-        keys.into_iter()
+    /// Whether any principal signs with OpenPGP. Where none does, nothing of an OpenPGP signature is ever read.
+    pub fn takes_openpgp(&self) -> bool {
+        !self.keys.openpgp.is_empty()
+    }
+
+    /// The OpenPGP key of this name, and whose it is.
+    pub fn openpgp_key(&self, name: &Fingerprint) -> Option<(&OpenPgpKey, &Holder)> {
+        self.keys.openpgp.get(name).map(|(key, holder)| (key, holder))
+    }
+
+    /// Every principal's key by its fingerprint, with whose it is; sorted by principal.
+    pub fn keys(&self) -> Vec<(String, &Holder)> {
+        let ssh = self.keys.ssh.iter().map(|(blob, holder)| (fingerprint(blob), holder));
+        let openpgp = self.keys.openpgp.iter().map(|(name, (_, holder))| (name.to_string(), holder));
+        let mut keys: Vec<(String, &Holder)> = ssh.chain(openpgp).collect();
+        keys.sort_by(|one, other| (&one.1.principal, &one.0).cmp(&(&other.1.principal, &other.0)));
+        keys
     }
 
     /// The keys that may sign heartbeats.
     pub fn heartbeat_keys(&self) -> &[HeartbeatKey] {
-        &self.heartbeat
+        &self.keys.heartbeat
     }
 
     /// Whether any scope takes commits under a seal.
@@ -159,25 +157,6 @@ struct RawPolicy {
     principal: BTreeMap<String, RawPrincipal>,
     scope: Vec<RawScope>,
     heartbeat: Option<RawHeartbeat>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-struct RawHeartbeat {
-    keys: Vec<RawKey>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-struct RawPrincipal {
-    keys: Vec<RawKey>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-struct RawKey {
-    key: String,
-    not_after: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -233,101 +212,16 @@ fn read(text: &str) -> Result<Policy, DeclareError> {
             wrong(&["minimum-agent"], "this is not a version".into(), "write it as `0.3` or `0.3.1`")
         })?),
     };
-    let keys = read_keys(&root, &raw.principal)?;
+    let keys = keys::read(&root, &raw.principal, raw.heartbeat.as_ref())?;
     let scopes = read_scopes(&root, &raw)?;
-    let heartbeat = match &raw.heartbeat {
-        Some(heartbeat) => read_heartbeat(&root, heartbeat, &keys)?,
-        None => Vec::new(),
-    };
     let (version, fleet, reference) = (raw.version, raw.fleet, raw.r#ref);
-    let policy = Policy { version, fleet, reference, minimum_agent, scopes, keys, heartbeat };
+    let policy = Policy { version, fleet, reference, minimum_agent, scopes, keys };
     if policy.scope_of(POLICY_FILE).is_none() {
         let help =
             "add a scope with `paths = [\"trust.toml\"]`; without it nobody could ever change the policy";
         return Err(wrong(&["scope"], "no scope covers trust.toml".into(), help));
     }
     Ok(policy)
-}
-
-fn read_keys(
-    root: &Node,
-    principals: &BTreeMap<String, RawPrincipal>,
-) -> Result<HashMap<Vec<u8>, Holder>, DeclareError> {
-    let mut keys: HashMap<Vec<u8>, Holder> = HashMap::new();
-    for (name, principal) in principals {
-        let wrong = |way: &[&str], message: String, help: &str| {
-            let way = [&["principal", name.as_str()], way].concat();
-            place(root, &way).error(message, help)
-        };
-        if !file::plain_name(name) {
-            let help = "use up to 64 letters, digits and `._@+-`";
-            return Err(wrong(&[], format!("`{name}` is not a plain name for a principal"), help));
-        }
-        if principal.keys.is_empty() {
-            return Err(wrong(&["keys"], format!("{name} has no key"), "add a key or remove the principal"));
-        }
-        for (position, raw) in principal.keys.iter().enumerate() {
-            let position = position.to_string();
-            let (key, not_after) =
-                read_key(raw, &|at, message, help| wrong(&["keys", &position, at], message, help))?;
-            let holder = Holder { principal: name.clone(), not_after };
-            if let Some(other) = keys.insert(key.blob().to_owned(), holder) {
-                let message = format!("this key stands twice: for {} and for {name}", other.principal);
-                let help = "give each principal keys of their own; otherwise one person could count as two";
-                return Err(wrong(&["keys", &position, "key"], message, help));
-            }
-        }
-    }
-    match keys.len() {
-        0..=MOST => Ok(keys),
-        _ => Err(place(root, &["principal"]).error(format!("more than {MOST} keys"), "remove unused keys")),
-    }
-}
-
-fn read_key(raw: &RawKey, wrong: &Wrong<'_>) -> Result<(PublicKey, Option<i64>), DeclareError> {
-    let key = PublicKey::parse(&raw.key).map_err(|error| {
-        let help = "make one with `ssh-keygen -t ed25519` or `ssh-keygen -t ed25519-sk`";
-        wrong("key", error.to_string(), help)
-    })?;
-    let not_after = match &raw.not_after {
-        None => None,
-        Some(text) => Some(last_second(text).ok_or_else(|| {
-            let help = "write a date such as `2027-01-01`, or a time with its offset";
-            wrong("not-after", "this is not a date".into(), help)
-        })?),
-    };
-    Ok((key, not_after))
-}
-
-/// A heartbeat's key lies where a schedule can use it, so it must be good for nothing else.
-fn read_heartbeat(
-    root: &Node,
-    raw: &RawHeartbeat,
-    principals: &HashMap<Vec<u8>, Holder>,
-) -> Result<Vec<HeartbeatKey>, DeclareError> {
-    let mut keys: Vec<HeartbeatKey> = Vec::new();
-    if raw.keys.is_empty() || raw.keys.len() > MOST {
-        let help = "add the public key of whoever makes the heartbeats, or remove the table";
-        let message = format!("heartbeats have between 1 and {MOST} keys");
-        return Err(place(root, &["heartbeat", "keys"]).error(message, help));
-    }
-    for (position, raw) in raw.keys.iter().enumerate() {
-        let position = position.to_string();
-        let wrong = |at: &str, message: String, help: &str| {
-            place(root, &["heartbeat", "keys", &position, at]).error(message, help)
-        };
-        let (key, not_after) = read_key(raw, &wrong)?;
-        if let Some(holder) = principals.get(key.blob()) {
-            let message = format!("this key is also a key of {}", holder.principal);
-            let help = "make a key of its own for heartbeats: it may sign nothing else";
-            return Err(wrong("key", message, help));
-        }
-        if keys.iter().any(|earlier| earlier.key == key) {
-            return Err(wrong("key", "this key stands twice".into(), "name each key once"));
-        }
-        keys.push(HeartbeatKey { key, not_after });
-    }
-    Ok(keys)
 }
 
 fn read_scopes(root: &Node, raw: &RawPolicy) -> Result<Vec<Scope>, DeclareError> {
@@ -411,21 +305,11 @@ fn read_signers(
     }
 }
 
-/// The last second of a date (in UTC), or the second of a time with offset.
-pub fn last_second(text: &str) -> Option<i64> {
-    if let Ok(date) = text.parse::<jiff::civil::Date>()
-        && text.len() == "2027-01-01".len()
-    {
-        let end = date.at(23, 59, 59, 0).to_zoned(jiff::tz::TimeZone::UTC).ok()?;
-        return Some(end.timestamp().as_second());
-    }
-    text.parse::<jiff::Timestamp>().ok().map(jiff::Timestamp::as_second)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::trust::key::ed25519_blob;
+    use crate::trust::openpgp::ed25519_packet;
     use base64::Engine;
     use ed25519_dalek::SigningKey;
     use proptest::prelude::*;
@@ -538,6 +422,50 @@ signers = ["bob"]
         }
         assert!(Policy::parse(&vec![b' '; LARGEST + 1], "trust.toml").is_err());
         assert!(Policy::parse(&[0xff], "trust.toml").is_err());
+    }
+
+    fn openpgp_key(seed: u8, made: u32) -> OpenPgpKey {
+        let point = SigningKey::from_bytes(&[seed; 32]).verifying_key().to_bytes();
+        OpenPgpKey::from_packet(&ed25519_packet(made, &point)).unwrap()
+    }
+
+    #[test]
+    fn openpgp_keys_are_taken_where_they_are_listed() {
+        assert!(!Policy::parse(example().as_bytes(), "trust.toml").unwrap().takes_openpgp());
+        let (key3, name) = (openpgp_key(3, 9), openpgp_key(3, 9).fingerprint());
+        let list =
+            format!("openpgp = [{{ key = \"{key3}\", fingerprint = \"{name}\", not-after = 2027-01-01 }}]");
+        let bob = format!("keys = [{{ key = \"{}\" }}]", key(2));
+        // Beside other keys, or alone.
+        for line in [format!("{bob}\n{list}"), list.clone()] {
+            let policy = Policy::parse(example().replace(&bob, &line).as_bytes(), "trust.toml").unwrap();
+            assert!(policy.takes_openpgp());
+            let (found, holder) = policy.openpgp_key(&name).unwrap();
+            assert_eq!(
+                (found, holder.principal.as_str(), holder.not_after),
+                (&key3, "bob", Some(1_798_847_999))
+            );
+            assert!(policy.openpgp_key(&openpgp_key(3, 8).fingerprint()).is_none());
+        }
+        let same = |seed, made| list.replace(&key3.to_string(), &openpgp_key(seed, made).to_string());
+        let twice = format!("openpgp = [{{ key = \"{key3}\" }}, {{ key = \"{}\" }}]", openpgp_key(3, 8));
+        for (line, message) in [
+            (same(3, 8), "the fingerprint of this key is "),
+            (
+                format!("openpgp = [{{ key = \"{}\" }}]", openpgp_key(1, 9)),
+                "this key stands twice: for alice and for bob",
+            ),
+            (twice, "this key stands twice: for bob and for bob"),
+            (list.replace("key = \"", "key = \"AA"), "not an OpenPGP public key"),
+            (list.replace("2027-01-01", "\"soon\""), "this is not a date"),
+            (list.replace("not-after", "expires"), "unknown key `expires`"),
+        ] {
+            let error = Policy::parse(example().replace(&bob, &line).as_bytes(), "trust.toml").unwrap_err();
+            assert!(error.message.contains(message) && !error.help.is_empty(), "{line}: {error}");
+            assert_eq!(error.line, 10, "{line}: {error}");
+        }
+        let none = example().replace(&bob, "openpgp = []");
+        assert!(Policy::parse(none.as_bytes(), "trust.toml").unwrap_err().message.contains("bob has no key"));
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::path::Path;
 use super::TrustError;
 use super::file::{self, FileError};
 use super::key::PublicKey;
+use super::openpgp::Fingerprint;
 use crate::config::Span;
 use crate::error::escaped;
 use crate::manifest::node::Node;
@@ -64,14 +65,20 @@ pub enum IntroductionKey {
     Key(Box<PublicKey>),
     /// Its fingerprint, `SHA256:…`.
     Fingerprint(String),
+    /// An OpenPGP key, which the introduction's own policy lists: `OpenPGP:` and its fingerprint.
+    OpenPgp(Fingerprint),
 }
 
 impl IntroductionKey {
-    /// Reads a public key or a fingerprint.
+    /// Reads a public key, or the fingerprint of one.
     ///
     /// # Errors
     /// What is wrong with it, in words.
     pub fn parse(text: &str) -> Result<IntroductionKey, String> {
+        if let Some(name) = text.strip_prefix("OpenPGP:") {
+            let name = Fingerprint::parse(name).map(IntroductionKey::OpenPgp);
+            return name.ok_or_else(|| "the fingerprint is not `OpenPGP:` and 40 hexadecimal digits".into());
+        }
         match text.strip_prefix("SHA256:") {
             Some(digest) => {
                 let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'+' || byte == b'/';
@@ -91,7 +98,13 @@ impl IntroductionKey {
         match self {
             IntroductionKey::Key(own) => **own == *key,
             IntroductionKey::Fingerprint(fingerprint) => *fingerprint == key.fingerprint(),
+            IntroductionKey::OpenPgp(_) => false,
         }
+    }
+
+    /// Whether it is the OpenPGP key of this name.
+    pub fn is_openpgp(&self, name: &Fingerprint) -> bool {
+        matches!(self, IntroductionKey::OpenPgp(own) if own == name)
     }
 
     /// The fingerprint.
@@ -99,6 +112,7 @@ impl IntroductionKey {
         match self {
             IntroductionKey::Key(key) => key.fingerprint(),
             IntroductionKey::Fingerprint(fingerprint) => fingerprint.clone(),
+            IntroductionKey::OpenPgp(name) => name.shown(),
         }
     }
 }
@@ -108,6 +122,7 @@ impl std::fmt::Display for IntroductionKey {
         match self {
             IntroductionKey::Key(key) => key.fmt(f),
             IntroductionKey::Fingerprint(fingerprint) => f.write_str(fingerprint),
+            IntroductionKey::OpenPgp(name) => f.write_str(&name.shown()),
         }
     }
 }

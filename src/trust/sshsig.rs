@@ -5,7 +5,6 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use ed25519_dalek::Signature;
 use sha2::{Digest, Sha256, Sha512};
 
 use super::key::{ED25519, KeyError, PublicKey, SK_ED25519, shown};
@@ -76,6 +75,9 @@ pub enum SignatureError {
     /// A key of a type that is not accepted.
     #[error("the signature's key is not accepted: {0}")]
     Key(KeyError),
+    /// A signature of OpenPGP with an algorithm that is not accepted.
+    #[error("the signature is not accepted: {0}")]
+    Algorithm(String),
     /// The security key was not touched.
     #[error("the security key signed without being touched")]
     Touch,
@@ -192,8 +194,10 @@ impl Envelope {
             }
             data = touched_data(application, flags, counter, &data);
         }
-        let signature = Signature::from_bytes(&self.signature);
-        self.key.point().verify_strict(&data, &signature).map_err(|_| SignatureError::Bad)
+        match self.key.holds(&data, &self.signature) {
+            true => Ok(()),
+            false => Err(SignatureError::Bad),
+        }
     }
 }
 

@@ -7,9 +7,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::attestation::Signer;
+use super::attestation::{Signer, SignerKey};
 use super::judgement::Need;
-use super::key::PublicKey;
 use super::paths::Changed;
 use super::policy::{POLICY_FILE, Policy, Scope};
 
@@ -25,7 +24,7 @@ pub(super) struct Vouchers {
 
 #[derive(Debug)]
 struct Voucher {
-    key: PublicKey,
+    key: SignerKey,
     /// By an approval that names the tree, not by his work alone.
     explicit: bool,
 }
@@ -71,7 +70,7 @@ impl Vouchers {
     }
 
     /// Everybody who approved by name, with the first one's key.
-    pub fn sealers(&self) -> Option<(String, &PublicKey)> {
+    pub fn sealers(&self) -> Option<(String, &SignerKey)> {
         let mut names: Vec<&str> = Vec::new();
         let mut first = None;
         for (name, vouchers) in &self.approvers {
@@ -112,7 +111,7 @@ impl Vouchers {
         let names = vouchers.filter(|(_, voucher)| voucher.explicit || !seal);
         let names = names.filter_map(|(name, voucher)| match new {
             None => Some(name.clone()),
-            Some(policy) => policy.holder(&voucher.key).map(|holder| holder.principal.clone()),
+            Some(policy) => voucher.key.holder(policy).map(|holder| holder.principal.clone()),
         });
         let have: BTreeSet<String> = names.filter(|name| scope.signers.contains(name)).collect();
         Need {

@@ -4,19 +4,18 @@ use gix::ObjectId;
 
 use super::approvals::Approvals;
 use super::attestation::{Attestation, Signer};
-use super::commit::summary_of_any;
+use super::commit::{SignatureKind, summary_of_any};
 use super::error::TrustError;
-use super::examine::{Judge, MOST_COMMITS, MOST_ENTRIES, Signed, Standing, Stop, is_introduced, scopes_of};
+use super::examine::{Judge, MOST_COMMITS, MOST_ENTRIES, Signed, Standing, Stop, scopes_of};
 use super::judgement::{
     ApprovalJudgement, CommitJudgement, HighWater, Judgement, Pending, Rule, Step, Verdict,
 };
-use super::key::PublicKey;
 use super::line::{self, Base, Line};
 use super::merge::{Known, side_commits};
 use super::paths::Changed;
 use super::policy::{POLICY_FILE, Policy, Version};
 use super::rejection::{Reason, Rejection};
-use super::root::RootOfTrust;
+use super::root::{IntroductionKey, RootOfTrust};
 use super::vouch::Vouchers;
 use super::{Revision, Verified};
 use crate::error::escaped;
@@ -167,8 +166,7 @@ impl<'a> Walk<'a> {
             Stop::Refused(rejection) => lost(rejection.reason.to_string()),
         };
         let mut signed = judge.read(id).map_err(refused)?;
-        let attested = signed.attestation.key().is_some();
-        signed.under_seal = !attested || signed.commit.payload_hash() != mark.payload;
+        signed.under_seal = !signed.attestation.is_signed() || signed.commit.payload_hash() != mark.payload;
         if signed.under_seal && signed.commit.whole_hash(id.kind()) != mark.payload {
             return Err(lost("its content is not what was accepted".into()));
         }
@@ -176,7 +174,9 @@ impl<'a> Walk<'a> {
         let signer = match holder(&policy, &signed) {
             _ if signed.under_seal => "sealed".to_owned(),
             Some(holder) => holder,
-            None if is_introduced(judge.root, &signed.attestation) => "introduction".to_owned(),
+            None if signed.attestation.is_by(&judge.root.introduction.key, Some(&policy)) => {
+                "introduction".to_owned()
+            }
             // Whoever takes himself off the policy is no principal of the new one.
             None => "former principal".to_owned(),
         };
@@ -186,7 +186,7 @@ impl<'a> Walk<'a> {
     fn new(judge: Judge<'a>, signed: Signed, policy: Policy, signer: String, rule: Rule) -> Walk<'a> {
         let commits = vec![signed.report(rule, Vec::new(), Some(&signer))];
         let latest = (signed.id, signed.commit.tree);
-        let key = signed.attestation.key().map(PublicKey::fingerprint).unwrap_or_default();
+        let key = signed.attestation.key_name().unwrap_or_default();
         let revision = revision(judge.root, &signed, signer, key);
         let effective = Effective { id: signed.id, tree: signed.commit.tree, policy, revision };
         let (vouchers, pending, known) = (Vouchers::default(), None, Known::default());
@@ -329,10 +329,10 @@ impl<'a> Walk<'a> {
     fn revision_of(&self, signed: &Signed) -> Revision {
         let sealers = self.vouchers.sealers().filter(|_| signed.under_seal);
         let (signer, key) = match sealers {
-            Some((names, key)) => (names, Some(key)),
-            None => (signed.signer.clone().unwrap_or_default(), signed.attestation.key()),
+            Some((names, key)) => (names, Some(key.fingerprint())),
+            None => (signed.signer.clone().unwrap_or_default(), signed.attestation.key_name()),
         };
-        revision(self.judge.root, signed, signer, key.map(PublicKey::fingerprint).unwrap_or_default())
+        revision(self.judge.root, signed, signer, key.unwrap_or_default())
     }
 
     fn check_agent(&mut self) -> Result<(), Stop> {
@@ -382,16 +382,13 @@ impl<'a> Walk<'a> {
 
 /// Proves the introduction: the named key signed it, its tree is acceptable, and its policy is for this host.
 fn introduce(judge: &mut Judge<'_>, signed: &Signed) -> Result<Policy, Stop> {
-    match signed.attestation {
-        Attestation::Ssh(_) => {}
-        Attestation::Unsigned => return Err(signed.refuse(Reason::Unsigned)),
-        Attestation::Foreign(kind) => return Err(signed.refuse(Reason::foreign(kind))),
+    let by_openpgp = matches!(signed.attestation, Attestation::OpenPgp(_));
+    if by_openpgp && !matches!(judge.root.introduction.key, IntroductionKey::OpenPgp(_)) {
+        return Err(signed.refuse(Reason::foreign(SignatureKind::OpenPgp)));
     }
-    if !is_introduced(judge.root, &signed.attestation) {
-        let expected = judge.root.introduction.key.fingerprint();
-        return Err(signed.refuse(Reason::IntroductionKey { expected }));
+    if !by_openpgp {
+        prove_introduced(judge, signed, None)?;
     }
-    judge.prove_signature(signed)?;
     judge.changed(signed, None, signed.commit.tree)?;
     let policy = judge.policy_of(signed).map_err(|stop| match stop {
         Stop::Refused(mut rejection) => {
@@ -402,13 +399,31 @@ fn introduce(judge: &mut Judge<'_>, signed: &Signed) -> Result<Policy, Stop> {
         }
         failed => failed,
     })?;
+    if by_openpgp {
+        // Such a signature only names its key. The policy has it, and the introduction's id has the policy.
+        prove_introduced(judge, signed, Some(&policy))?;
+    }
     judge.new_enough(signed, &policy)?;
     Ok(policy)
 }
 
+/// The key that the root of trust names signed the introduction.
+fn prove_introduced(judge: &Judge<'_>, signed: &Signed, policy: Option<&Policy>) -> Result<(), Stop> {
+    match signed.attestation {
+        Attestation::Unsigned => return Err(signed.refuse(Reason::Unsigned)),
+        Attestation::Foreign(kind) => return Err(signed.refuse(Reason::foreign(kind))),
+        Attestation::Ssh(_) | Attestation::OpenPgp(_) => {}
+    }
+    if !signed.attestation.is_by(&judge.root.introduction.key, policy) {
+        let expected = judge.root.introduction.key.fingerprint();
+        return Err(signed.refuse(Reason::IntroductionKey { expected }));
+    }
+    judge.prove_signature(signed, policy)
+}
+
 /// Whose key a commit says it was signed with, under a policy.
 fn holder(policy: &Policy, signed: &Signed) -> Option<String> {
-    let holder = policy.holder(signed.attestation.key()?)?;
+    let (_, holder) = signed.attestation.holder(policy).ok()??;
     Some(holder.principal.clone())
 }
 

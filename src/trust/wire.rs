@@ -31,6 +31,11 @@ impl<'a> Wire<'a> {
         self.bytes(usize::try_from(length).ok()?)
     }
 
+    /// What has not been read.
+    pub(super) fn rest(&self) -> &'a [u8] {
+        self.0
+    }
+
     /// Whether everything was read.
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()

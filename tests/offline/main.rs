@@ -11,4 +11,5 @@
 mod author;
 mod packaging;
 mod source;
+mod suites;
 mod trust;

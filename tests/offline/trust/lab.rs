@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 
 use abide::error::Explain;
 use abide::source::store::Repository;
@@ -40,6 +40,7 @@ pub struct Policy {
     pub reference: String,
     pub extra: String,
     pub principals: BTreeMap<String, Vec<String>>,
+    pub openpgp: BTreeMap<String, Vec<String>>,
     pub scopes: Vec<(String, Vec<String>, Vec<String>, usize)>,
     /// The scopes that take commits under a seal.
     pub sealed: Vec<String>,
@@ -55,6 +56,9 @@ impl Policy {
         );
         for (name, keys) in &self.principals {
             text.push_str(&format!("[principal.{name}]\nkeys = [{}]\n", keys.join(", ")));
+            if let Some(keys) = self.openpgp.get(name) {
+                text.push_str(&format!("openpgp = [{}]\n", keys.join(", ")));
+            }
         }
         for (name, paths, signers, threshold) in &self.scopes {
             text.push_str(&format!(
@@ -128,6 +132,7 @@ impl Lab {
             reference: "refs/heads/main".into(),
             extra: String::new(),
             principals: ["alice", "bob", "carol"].map(principal).into(),
+            openpgp: BTreeMap::new(),
             scopes: scopes.collect(),
             sealed: Vec::new(),
             heartbeat: Vec::new(),
@@ -167,6 +172,33 @@ impl Lab {
         fs::create_dir_all(self.path()).unwrap();
         let output = run("git", arguments, &self.path(), input);
         String::from_utf8_lossy(&output).trim().to_owned()
+    }
+
+    /// Runs ssh-keygen among the keys.
+    pub fn ssh_keygen(&self, arguments: &[&str]) {
+        run("ssh-keygen", arguments, self.folder.path(), b"");
+    }
+
+    /// Whether git ends well.
+    pub fn succeeds(&self, arguments: &[&str]) -> bool {
+        try_run("git", arguments, &self.path(), b"").status.success()
+    }
+
+    /// Whether `ssh-keygen -Y verify` takes this signature for the principal's, with these lines as allowed signers.
+    pub fn openssh_verifies(
+        &self,
+        allowed: &str,
+        principal: &str,
+        namespace: &str,
+        armoured: &[u8],
+        message: &[u8],
+    ) -> bool {
+        let (signers, signature) = (self.folder.path().join("allowed"), self.folder.path().join("signature"));
+        fs::write(&signers, allowed).unwrap();
+        fs::write(&signature, armoured).unwrap();
+        let arguments =
+            ["-Y", "verify", "-f", text(&signers), "-I", principal, "-n", namespace, "-s", text(&signature)];
+        try_run("ssh-keygen", &arguments, self.folder.path(), message).status.success()
     }
 
     pub fn write(&self, path: &str, content: &str) {
@@ -357,6 +389,14 @@ fn text(path: &Path) -> &str {
 }
 
 fn run(program: &str, arguments: &[&str], directory: &Path, input: &[u8]) -> Vec<u8> {
+    let output = try_run(program, arguments, directory, input);
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{program} {arguments:?}: {complaint}");
+    output.stdout
+}
+
+/// Runs a program without anybody's configuration, whatever comes of it.
+fn try_run(program: &str, arguments: &[&str], directory: &Path, input: &[u8]) -> Output {
     let mut child = Command::new(program)
         .args(arguments)
         .current_dir(directory)
@@ -371,11 +411,9 @@ fn run(program: &str, arguments: &[&str], directory: &Path, input: &[u8]) -> Vec
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    child.stdin.take().unwrap().write_all(input).unwrap();
-    let output = child.wait_with_output().unwrap();
-    let complaint = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{program} {arguments:?}: {complaint}");
-    output.stdout
+    // Who does not read what is given to him says so by his status.
+    let _ = child.stdin.take().unwrap().write_all(input);
+    child.wait_with_output().unwrap()
 }
 
 /// Writes a commit as a loose object.

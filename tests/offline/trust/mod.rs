@@ -3,7 +3,9 @@
 mod attacks;
 mod author;
 mod freshness;
+pub(crate) mod gnupg;
 mod good;
-pub mod lab;
+pub(crate) mod lab;
+mod openpgp;
 mod seals;
 mod twins;
