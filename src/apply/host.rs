@@ -10,7 +10,7 @@ use super::transaction::transaction;
 use super::{Effector, UnitChange};
 use crate::config::{self, Paths};
 use crate::error::{Code, Explain, Problem, escaped};
-use crate::plan::{Attributes, GroupAction, Law, PackageAction, Run, UserAction, WriteFile};
+use crate::plan::{Attributes, GroupAction, Law, PackageAction, Reach, Run, UserAction, WriteFile};
 use crate::progress::Tell;
 use crate::system::accounts::{self, Owners};
 use crate::system::fs::{self, Backups, FsError};
@@ -105,10 +105,10 @@ impl<'a> LocalHost<'a> {
         LocalHost { guard: Some(Guard { paths: paths.clone(), law: law.clone(), judge: None }), ..self }
     }
 
-    fn check(&mut self, path: &Path, tree: bool) -> Result<(), Problem> {
+    fn check(&mut self, reach: &Reach) -> Result<(), Problem> {
         let Some(Guard { paths, law, judge }) = &mut self.guard else { return Ok(()) };
         let judge = judge.get_or_insert_with(|| Law::of_host(paths, law));
-        Ok(judge.allows(path, tree)?)
+        Ok(judge.allows(reach)?)
     }
 
     /// Programs and units may have mounted something.
@@ -161,7 +161,7 @@ impl Effector for LocalHost<'_> {
     }
 
     fn stage(&mut self, file: &WriteFile, bytes: &[u8]) -> Result<Staged, Problem> {
-        self.check(&file.path, false)?;
+        self.check(&Reach::Entry(file.path.clone()))?;
         Ok(fs::stage(file, bytes, self.owners(), &tag())?)
     }
 
@@ -200,12 +200,12 @@ impl Effector for LocalHost<'_> {
     }
 
     fn commit(&mut self, staged: Staged) -> Result<(), Problem> {
-        self.check(staged.target(), false)?;
+        self.check(&Reach::Entry(staged.target().to_owned()))?;
         Ok(staged.commit()?)
     }
 
     fn make_directory(&mut self, path: &Path, attributes: &Attributes) -> Result<(), Problem> {
-        self.check(path, false)?;
+        self.check(&Reach::folder(path.to_owned(), attributes))?;
         Ok(fs::make_directory(path, attributes, self.owners())?)
     }
 
@@ -216,17 +216,18 @@ impl Effector for LocalHost<'_> {
         attributes: &Attributes,
         force: bool,
     ) -> Result<(), Problem> {
-        self.check(path, false)?;
+        self.check(&Reach::Entry(path.to_owned()))?;
         Ok(fs::make_symlink(path, target, attributes, force, self.owners(), &tag())?)
     }
 
     fn set_attributes(&mut self, path: &Path, attributes: &Attributes) -> Result<(), Problem> {
-        self.check(path, false)?;
+        self.check(&Reach::folder(path.to_owned(), attributes))?;
         Ok(fs::set_attributes(path, attributes, self.owners())?)
     }
 
     fn remove(&mut self, path: &Path, recursive: bool) -> Result<(), Problem> {
-        self.check(path, recursive)?;
+        let reached = path.to_owned();
+        self.check(&if recursive { Reach::Tree(reached) } else { Reach::Entry(reached) })?;
         Ok(fs::remove(path, recursive)?)
     }
 

@@ -7,7 +7,9 @@ use std::time::Duration;
 use super::{Run, Target};
 use crate::error::{Code, Explain as _, Problem};
 use crate::plan::law::{Breach, Law};
-use crate::plan::{self, Effect, Managed, PackageAction, PackageOperation, Plan, PlanError, Prune, Scope};
+use crate::plan::{
+    self, Effect, Managed, PackageAction, PackageOperation, Plan, PlanError, Prune, Reach, Scope,
+};
 use crate::progress::Tell;
 use crate::report::EventKind;
 use crate::resource::codes::VERSION_UNAVAILABLE;
@@ -175,7 +177,7 @@ impl Run<'_> {
 fn breach(law: &Law, simulation: &Simulation) -> Option<Breach> {
     let Simulation { installs, upgrades, downgrades, removes } = simulation;
     let mut planned = [installs, upgrades, downgrades, removes].into_iter().flatten();
-    planned.find_map(|planned| law.allows_package(&planned.name).err())
+    planned.find_map(|planned| law.allows(&Reach::Package { name: planned.name.clone(), gone: false }).err())
 }
 
 /// Takes every package action out of the plan, for one reason.

@@ -213,26 +213,14 @@ impl Law {
         forbidden
     }
 
-    /// Whether a path may be touched now.
+    /// Whether something may be reached now.
     ///
     /// # Errors
     /// It is forbidden.
-    pub fn allows(&self, path: &Path, tree: bool) -> Result<(), Breach> {
+    pub fn allows(&self, reach: &Reach) -> Result<(), Breach> {
         let links = HashMap::new();
-        let path = path.to_owned();
-        let reach = if tree { Reach::Tree(path) } else { Reach::Folder { path, loose: false } };
-        match (Names { law: self, links: &links, folders: HashMap::new() }).breach(&reach) {
-            Some(breach) => Err(breach),
-            None => Ok(()),
-        }
-    }
-
-    /// Whether a package may be changed.
-    ///
-    /// # Errors
-    /// It is forbidden.
-    pub fn allows_package(&self, name: &str) -> Result<(), Breach> {
-        self.package(name, false).map_or(Ok(()), Err)
+        let mut names = Names { law: self, links: &links, folders: HashMap::new() };
+        names.breach(reach).map_or(Ok(()), Err)
     }
 
     fn kind(&self, kind: &str) -> Option<Breach> {
@@ -418,7 +406,9 @@ fn configures(name: &str, unit: &str) -> bool {
 fn unit_of(path: &Path) -> Option<String> {
     let mut parts = path.components().map(|part| part.as_os_str().to_string_lossy());
     parts.by_ref().find(|part| part == "systemd")?;
-    parts.next().filter(|part| part == "system" || part.starts_with("system."))?;
+    let read =
+        |part: &str| ["system", "transient", "generator"].contains(&part.split('.').next().unwrap_or(part));
+    parts.next().filter(|part| read(part))?;
     let first = parts.next()?;
     if let Some(unit) = first.strip_suffix(".d") {
         return Some(unit.to_owned());

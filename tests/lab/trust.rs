@@ -210,7 +210,7 @@ fn a_lost_state_waits_for_the_word_of_an_operator() {
     let evil = site.fleet.commit("Unsigned", None);
     site.fleet.push();
     fails(&site.abide(&["trust", "confirm", &evil]), "E010");
-    fails(&site.abide(&["trust", "confirm", &"0".repeat(40)]), "E0");
+    fails(&site.abide(&["trust", "confirm", &"0".repeat(40)]), "E037");
     fails(&site.abide(&["trust", "confirm", "main"]), "E055");
     site.abide(&["trust", "confirm", &new]).success();
     let status = refused(&site, "E010");

@@ -62,6 +62,7 @@ fn nothing_of_abide_is_declared() {
         ("file", "/etc/systemd/system/abide.service.d/x.conf", "content = \"\""),
         ("file", "/etc/systemd/system/service.d/x.conf", "content = \"\""),
         ("file", "/run/systemd/system/abide-fetch.service", "content = \"\""),
+        ("file", "/run/systemd/generator.early/abide.service", "content = \"\""),
         ("file", "/etc/systemd/system.control/abide.service.d/x.conf", "content = \"\""),
         ("file", "/srv/conf/trust.toml", "content = \"x\""),
         ("file", "/srv/here/abide/trust.toml", "content = \"x\""),
@@ -259,8 +260,9 @@ fn what_is_not_enforced_is_not_declared() {
 #[test]
 fn a_path_is_judged_once_more_when_it_is_touched() {
     let law = law("");
-    assert_eq!(law.allows("/srv/conf/trust.toml".as_ref(), false).unwrap_err().code().0, "E365");
-    assert_eq!(law.allows("/var".as_ref(), true).unwrap_err().code().0, "E365");
-    law.allows("/etc".as_ref(), false).unwrap();
-    law.allows("/srv/new/x".as_ref(), false).unwrap();
+    let entry = |path: &str| Reach::Entry(path.into());
+    assert_eq!(law.allows(&entry("/srv/conf/trust.toml")).unwrap_err().code().0, "E365");
+    assert_eq!(law.allows(&Reach::Tree("/var".into())).unwrap_err().code().0, "E365");
+    law.allows(&Reach::Folder { path: "/etc".into(), loose: false }).unwrap();
+    law.allows(&entry("/srv/new/x")).unwrap();
 }
