@@ -243,7 +243,7 @@ fn add_principal(
     old: &Policy,
     add: &AddPrincipal,
 ) -> Result<Vec<String>, EditError> {
-    let names: BTreeSet<&str> = old.keys().map(|(_, holder)| holder.principal.as_str()).collect();
+    let names: BTreeSet<&str> = old.keys().into_iter().map(|(_, holder)| holder.principal.as_str()).collect();
     if names.contains(add.name.as_str()) {
         return Err(EditError::Exists(add.name.clone()));
     }
@@ -303,7 +303,8 @@ fn rotate_keys(document: &mut DocumentMut, old: &Policy, rotate: &Rotate) -> Res
     if rotate.key.is_none() && rotate.remove.is_none() {
         return Err(EditError::Nothing);
     }
-    let principals: BTreeSet<&str> = old.keys().map(|(_, holder)| holder.principal.as_str()).collect();
+    let principals: BTreeSet<&str> =
+        old.keys().into_iter().map(|(_, holder)| holder.principal.as_str()).collect();
     if !principals.contains(name.as_str()) {
         let known: Vec<String> = principals.iter().map(|name| (*name).to_owned()).collect();
         return Err(EditError::NoPrincipal { name: escaped(name), known: listed(&known) });
