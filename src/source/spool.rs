@@ -172,29 +172,43 @@ impl Drop for Spool {
     }
 }
 
-/// Opens the private repository. One that cannot be opened, has another object format, or has lost its objects, is made anew: it holds nothing that
-/// the next fetch does not bring.
+/// Opens the private repository. One that cannot be opened, has another object format or configuration, or has lost its objects, is made anew: it
+/// holds nothing that the next fetch does not bring.
 pub(super) fn open_repository(
     directory: &Path,
     hash: Option<HashKind>,
     options: &gix::open::Options,
 ) -> Result<gix::Repository, FetchError> {
-    if directory.join("HEAD").exists()
+    sweep(directory);
+    if is_ours(directory)
         && let Ok(repository) = options.clone().open(directory)
     {
         let repository = repository.to_thread_local();
         let format = hash.is_none_or(|hash| hash == repository.object_hash());
         let sound = branch(&repository).is_none_or(|tip| repository.has_object(tip));
         if format && sound {
-            sweep(directory);
             return Ok(repository);
         }
     }
     remove(directory).map_err(failed(directory))?;
-    let create = gix::create::Options { object_hash: hash, ..Default::default() };
+    let hash = hash.unwrap_or(HashKind::Sha1);
+    let create = gix::create::Options { object_hash: Some(hash), ..Default::default() };
     let broken = |error: gix::Error| FetchError::Spool { path: directory.to_owned(), reason: chain(&error) };
     gix::create::into(directory, gix::create::Kind::Bare, create).map_err(broken)?;
+    std::fs::write(directory.join("config"), configuration(hash)).map_err(failed(directory))?;
     Ok(options.clone().open(directory).map_err(broken)?.to_thread_local())
+}
+
+/// Whether the configuration is what was written here: no other could send the fetcher elsewhere, or have it do otherwise.
+fn is_ours(directory: &Path) -> bool {
+    let found = std::fs::read_to_string(directory.join("config")).unwrap_or_default();
+    [HashKind::Sha1, HashKind::Sha256].iter().any(|hash| found == configuration(*hash))
+}
+
+fn configuration(hash: HashKind) -> String {
+    let version = if hash == HashKind::Sha1 { 0 } else { 1 };
+    let core = format!("[core]\n\trepositoryformatversion = {version}\n\tbare = true\n");
+    if hash == HashKind::Sha1 { core } else { format!("{core}[extensions]\n\tobjectFormat = {hash}\n") }
 }
 
 /// The commit that the branch was at when it was last fetched.
@@ -263,8 +277,9 @@ pub(super) fn write_whole(
     Ok(())
 }
 
-/// Removes what an interrupted fetch left. Failing is harmless.
+/// Removes what an interrupted fetch left, and what would lead to objects elsewhere. Failing is harmless.
 fn sweep(repository: &Path) {
+    let _ = remove(&repository.join("objects/info"));
     let Ok(entries) = std::fs::read_dir(repository.join("objects/pack")) else { return };
     for entry in entries.flatten() {
         let name = entry.file_name();

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::file::{self, FileError};
 use super::glob::Pattern;
-use super::key::PublicKey;
+use super::key::{PublicKey, fingerprint};
 use super::openpgp::{Fingerprint, OpenPgpKey};
 use crate::manifest::node::{Node, Value, nearest};
 use crate::resource::DeclareError;
@@ -122,17 +122,13 @@ impl Policy {
         self.keys.openpgp.get(name).map(|(key, holder)| (key, holder))
     }
 
-    /// Every key of a principal with whose it is, sorted by principal.
-    pub fn keys(&self) -> impl Iterator<Item = (Key, &Holder)> {
-        // What is listed was a key when it was read.
-        let ssh =
-            self.keys.ssh.iter().filter_map(|(blob, holder)| {
-                PublicKey::from_blob(blob).ok().map(|key| (Key::Ssh(key), holder))
-            });
-        let openpgp = self.keys.openpgp.values().map(|(key, holder)| (Key::OpenPgp(key.clone()), holder));
-        let mut keys: Vec<(Key, &Holder)> = ssh.chain(openpgp).collect();
-        keys.sort_by_cached_key(|(key, holder)| (holder.principal.clone(), key.to_string()));
-        keys.into_iter()
+    /// Every principal's key by its fingerprint, with whose it is; sorted by principal.
+    pub fn keys(&self) -> Vec<(String, &Holder)> {
+        let ssh = self.keys.ssh.iter().map(|(blob, holder)| (fingerprint(blob), holder));
+        let openpgp = self.keys.openpgp.iter().map(|(name, (_, holder))| (name.to_string(), holder));
+        let mut keys: Vec<(String, &Holder)> = ssh.chain(openpgp).collect();
+        keys.sort_by(|one, other| (&one.1.principal, &one.0).cmp(&(&other.1.principal, &other.0)));
+        keys
     }
 
     /// The keys that may sign heartbeats.

@@ -14,3 +14,4 @@ mod packages;
 mod packaging;
 mod self_test;
 mod support;
+mod trust;
