@@ -29,7 +29,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use crate::config::Paths;
-use crate::error::{Code, Explain, Problem};
+use crate::error::{Code, Explain, Problem, escaped_json};
 use crate::state::State;
 
 /// Exit code of a command that did what was asked.
@@ -96,7 +96,7 @@ impl Global {
         match self.output {
             Output::Text => terminal::data(&text()),
             Output::Json => match serde_json::to_string_pretty(value) {
-                Ok(json) => terminal::data(&format!("{json}\n")),
+                Ok(json) => terminal::data(&format!("{}\n", escaped_json(&json))),
                 Err(error) => terminal::complain(&format!("cannot be shown as JSON: {error}")),
             },
         }

@@ -60,7 +60,25 @@ fn render(status: &Status, now: i64) -> String {
         }
     }
     render_agent(&mut text, status.agent.as_ref(), now);
+    render_sandbox(&mut text, status);
     text
+}
+
+/// Which layers confine which process.
+fn render_sandbox(text: &mut String, status: &Status) {
+    let run = status.run.as_ref().and_then(|run| run.sandbox.as_ref());
+    let agent = status.agent.as_ref();
+    let fetcher = agent.and_then(|agent| agent.poll.as_ref()?.sandbox.as_ref());
+    let processes =
+        [("run", run), ("agent", agent.and_then(|agent| agent.sandbox.as_ref())), ("fetcher", fetcher)];
+    for (place, (process, sandbox)) in
+        processes.into_iter().filter_map(|(process, sandbox)| Some((process, sandbox?))).enumerate()
+    {
+        let label = if place == 0 { "Sandbox" } else { "" };
+        // The fetcher's note is believed by nobody: it is shown as what it is.
+        let note = if process == "fetcher" { "; by its own words" } else { "" };
+        let _ = writeln!(text, "{label:<9} {process}: {}{note}", escaped(&sandbox.to_string()));
+    }
 }
 
 fn render_run(text: &mut String, run: &RunStatus, now: i64) {
@@ -158,7 +176,7 @@ fn render_agent(text: &mut String, agent: Option<&AgentStatus>, now: i64) {
             let _ = writeln!(text, "Last poll {}, {result}", when(note.time, now));
             if note.failures > 0 {
                 for problem in &note.problems {
-                    let head = format!("[{}] {}: {}", problem.code, problem.url, problem.what);
+                    let head = problem.to_string();
                     let _ = writeln!(
                         text,
                         "{} {}\n     do: {}",

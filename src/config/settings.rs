@@ -129,11 +129,14 @@ pub struct Agent {
     pub rehash_every: u32,
     /// Heal drift at once, by watching files, units and the package database.
     pub events: bool,
+    /// Neither fetch nor converge where the kernel or the units leave out a part of the sandbox that abide asks for; `abide status`
+    /// shows what there is. Landlock is whole from Linux 6.12 on.
+    pub require_sandbox: bool,
 }
 
 impl Default for Agent {
     fn default() -> Agent {
-        Agent { check: Span::minutes(15), rehash_every: 24, events: true }
+        Agent { check: Span::minutes(15), rehash_every: 24, events: true, require_sandbox: false }
     }
 }
 

@@ -27,6 +27,7 @@ use crate::state::{Cause, RunStart, State};
 use crate::system::facts::Facts;
 use crate::system::fs::Fingerprints;
 use crate::system::lock::Lock;
+use crate::system::sandbox::Confinement;
 use crate::system::{Host, clock};
 use crate::trust::Freshness;
 
@@ -47,11 +48,20 @@ pub struct Request {
     pub dry_run: bool,
     /// Read every file's content again.
     pub rehash: bool,
+    /// What confines the process that runs; for the status.
+    pub sandbox: Option<Confinement>,
 }
 
 impl Default for Request {
     fn default() -> Request {
-        Request { cause: Cause::Operator, only: BTreeSet::new(), prune: false, dry_run: false, rehash: false }
+        Request {
+            cause: Cause::Operator,
+            only: BTreeSet::new(),
+            prune: false,
+            dry_run: false,
+            rehash: false,
+            sandbox: None,
+        }
     }
 }
 
@@ -147,6 +157,7 @@ impl<'a> Run<'a> {
         let lock = site.lock(progress)?;
         let mut recorder = Recorder::default();
         recorder.status.cause = request.cause.word().to_owned();
+        recorder.status.sandbox.clone_from(&request.sandbox);
         if !request.dry_run
             && let Some(recovered) = apply::recover(&mut state, &mut effector(&mut host, site))?
         {

@@ -19,6 +19,7 @@ use crate::report::status::{AgentStatus, RunStatus, load, save};
 use crate::report::{Event, EventKind, journal};
 use crate::source::Note;
 use crate::state::Cause;
+use crate::system::sandbox::{self, Rules, Surroundings};
 use crate::system::systemd::{UnitWatch, watch};
 use crate::system::{clock, packages};
 
@@ -70,6 +71,7 @@ struct Offer {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Trouble {
     Settings,
+    Sandbox,
     Watch,
     Poll,
     Run,
@@ -85,6 +87,8 @@ pub fn run(paths: &Paths) -> Result<(), Problem> {
     }
     journal::open();
     let (settings, wrong) = config::load_or_last(paths, &paths.last_settings())?;
+    // While there is one thread: those that come later inherit it.
+    let sandbox = sandbox::enter(&Rules::converger());
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .max_blocking_threads(2)
@@ -94,6 +98,8 @@ pub fn run(paths: &Paths) -> Result<(), Problem> {
     runtime.block_on(async {
         let mut agent = Agent::new(paths.clone(), settings);
         agent.suffer(Trouble::Settings, wrong.map(Problem::from));
+        agent.status.sandbox = Some(sandbox);
+        agent.demand_sandbox();
         agent.serve().await
     })
 }
@@ -174,6 +180,15 @@ impl Agent {
     fn read_settings(&mut self) {
         let wrong = config::load(&self.paths).map(|settings| self.settings = settings).err();
         self.suffer(Trouble::Settings, wrong.map(Problem::from));
+        self.demand_sandbox();
+    }
+
+    /// Says what is missing of a sandbox that is required. The agent stays, to say so; fetcher and runs refuse by themselves.
+    fn demand_sandbox(&mut self) {
+        let required = self.settings.agent.require_sandbox;
+        let sandbox = self.status.sandbox.as_ref();
+        let missing = sandbox.and_then(|found| found.demand(required, "agent", Surroundings::Unit).err());
+        self.suffer(Trouble::Sandbox, missing.map(Problem::from));
     }
 
     /// Notes what is wrong with the agent, or that it is no longer; tells it when it is new.
@@ -375,9 +390,7 @@ impl Agent {
 
 fn reason(note: Option<&Note>) -> String {
     let Some(note) = note else { return "the fetcher left no note".into() };
-    let problems =
-        note.problems.iter().map(|problem| format!("[{}] {}: {}", problem.code, problem.url, problem.what));
-    problems.collect::<Vec<_>>().join("; ")
+    note.problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
 
 fn listen(kind: SignalKind) -> Result<Signal, DaemonError> {

@@ -8,6 +8,7 @@ use std::path::Path;
 use crate::error::Problem;
 use crate::source::Note;
 use crate::state::Suspension;
+use crate::system::sandbox::Confinement;
 use crate::trust::{FreshnessMode, HeartbeatMark, Revision};
 
 /// Whether the host is as the branch declares.
@@ -69,6 +70,8 @@ pub struct RunStatus {
     pub news: Option<NewsStatus>,
     /// The time that keys are judged by, seconds since the epoch, where it is not the clock's that can be believed.
     pub clock: Option<i64>,
+    /// What confined the process that ran.
+    pub sandbox: Option<Confinement>,
 }
 
 /// How fresh the news of the branch is.
@@ -125,6 +128,8 @@ pub struct AgentStatus {
     pub watches: usize,
     /// What keeps the agent itself from doing its work.
     pub problems: Vec<Problem>,
+    /// What confines the agent.
+    pub sandbox: Option<Confinement>,
 }
 
 /// Everything that `abide status` shows.

@@ -650,11 +650,15 @@ mod tests {
         assert_eq!(outcome(&service, &Context { ignore: &ignore, ..context(&host) }), "enabled");
     }
 
+    /// Attack 34: names of units that are options, paths or several words.
     #[test]
     fn what_is_no_service_is_refused() {
         for (name, table, message, pointed) in [
             ("a b", UP, "not the name of a unit", ""),
             ("getty@.service", UP, "not the name of a unit", ""),
+            ("--root=/srv", UP, "not the name of a unit", ""),
+            ("../x.service", UP, "not the name of a unit", ""),
+            ("a.service\n", UP, "not the name of a unit", ""),
             ("nginx", "reload-on = [\"/etc/a\"]", "does not name a resource", "[\"/etc/a\"]"),
             ("nginx", "reload-on = [\"fiel:/etc/a\"]", "does not name a resource", "[\"fiel:/etc/a\"]"),
             ("nginx", "masked = true\nrunning = true", "neither runs nor", "true"),

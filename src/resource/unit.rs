@@ -405,11 +405,16 @@ mod tests {
         assert!(relations(&declare::<Unit>("app.service", "ensure = \"absent\"").unwrap()).0.is_empty());
     }
 
+    /// Attack 34: names of units that are paths, options or several lines.
     #[test]
     fn what_is_no_unit_is_refused() {
         for (name, table, message, pointed) in [
             ("app", TABLE, "not the name of a unit", ""),
             ("a/b.service", TABLE, "not the name of a unit", ""),
+            ("..", TABLE, "not the name of a unit", ""),
+            ("../../x.service", TABLE, "not the name of a unit", ""),
+            ("x.service\n[Service]", TABLE, "not the name of a unit", ""),
+            ("-x y.service", TABLE, "not the name of a unit", ""),
             ("x.device", TABLE, "not the name of a unit", ""),
             ("app.service", "ensure = \"present\"", "has no content", ""),
             ("app.service", "[Servce]\nA = 1", "no section `Servce`", "Servce"),

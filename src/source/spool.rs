@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::fs::{File, OpenOptions};
 use std::io::Write;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use gix::ObjectId;
@@ -42,6 +43,9 @@ impl Spool {
     /// Creates what is missing and takes the lock.
     pub(super) fn open(path: &Path) -> Result<Spool, FetchError> {
         let failed = failed(path);
+        if path.is_dir() {
+            remove_strangers(path).map_err(&failed)?;
+        }
         std::fs::create_dir_all(path.join(MAILBOX)).map_err(&failed)?;
         let lock = OpenOptions::new()
             .write(true)
@@ -89,7 +93,8 @@ impl Spool {
         for pack in packs {
             let Some(name) = pack.file_name() else { continue };
             let letter = mailbox.join(name);
-            if !letter.exists() {
+            if !is_same_file(&pack, &letter) {
+                remove(&letter).map_err(&failed)?;
                 std::fs::hard_link(&pack, &letter).map_err(&failed)?;
             }
             names.push(name.to_owned());
@@ -180,7 +185,7 @@ pub(super) fn open_repository(
     options: &gix::open::Options,
 ) -> Result<gix::Repository, FetchError> {
     sweep(directory);
-    if is_ours(directory)
+    if is_as_made(directory)
         && let Ok(repository) = options.clone().open(directory)
     {
         let repository = repository.to_thread_local();
@@ -199,21 +204,55 @@ pub(super) fn open_repository(
     Ok(options.clone().open(directory).map_err(broken)?.to_thread_local())
 }
 
-/// Whether the configuration is what was written here: no other could send the fetcher elsewhere, or have it do otherwise.
-fn is_ours(directory: &Path) -> bool {
-    let found = std::fs::read_to_string(directory.join("config")).unwrap_or_default();
-    [HashKind::Sha1, HashKind::Sha256].iter().any(|hash| found == configuration(*hash))
-}
-
-fn configuration(hash: HashKind) -> String {
-    let version = if hash == HashKind::Sha1 { 0 } else { 1 };
-    let core = format!("[core]\n\trepositoryformatversion = {version}\n\tbare = true\n");
-    if hash == HashKind::Sha1 { core } else { format!("{core}[extensions]\n\tobjectFormat = {hash}\n") }
-}
-
 /// The commit that the branch was at when it was last fetched.
 pub(super) fn branch(repository: &gix::Repository) -> Option<ObjectId> {
     Some(repository.try_find_reference(BRANCH).ok()??.try_id()?.detach())
+}
+
+/// The whole configuration of the private repository.
+fn configuration(hash: HashKind) -> String {
+    let core = |version: u8| format!("[core]\n\trepositoryformatversion = {version}\n\tbare = true\n");
+    match hash {
+        HashKind::Sha1 => core(0),
+        kind => format!("{}[extensions]\n\tobjectformat = {kind}\n", core(1)),
+    }
+}
+
+/// Whether the private repository says what we had it say, and nothing else. A fetcher that was once somebody else's program must not live on in
+/// the settings, alternates or cut-off history that it left.
+fn is_as_made(directory: &Path) -> bool {
+    let said = std::fs::read_to_string(directory.join("config")).unwrap_or_default();
+    let more = [
+        "commondir",
+        "shallow",
+        "config.worktree",
+        "objects/info/alternates",
+        "objects/info/http-alternates",
+    ];
+    [HashKind::Sha1, HashKind::Sha256].into_iter().any(|hash| said == configuration(hash))
+        && more.iter().all(|name| std::fs::symlink_metadata(directory.join(name)).is_err())
+}
+
+/// Removes everything from the spool that is not ours, or not of the kind that ours is: what somebody else's program left under this user.
+fn remove_strangers(spool: &Path) -> std::io::Result<()> {
+    for entry in std::fs::read_dir(spool)? {
+        let entry = entry?;
+        let kind = entry.file_type()?;
+        let ours = match entry.file_name().to_str() {
+            Some("repository" | MAILBOX) => kind.is_dir(),
+            Some("lock" | "ssh.log" | "settings.toml" | NOTE) => kind.is_file(),
+            _ => false,
+        };
+        let path = entry.path();
+        if !ours {
+            remove(&path)?;
+        } else if entry.metadata()?.permissions().mode() & 0o600 != 0o600 {
+            // Ours, but shut even to us.
+            let mode = if kind.is_dir() { 0o700 } else { 0o600 };
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode))?;
+        }
+    }
+    Ok(())
 }
 
 /// The heartbeat that was fetched last.
@@ -259,6 +298,11 @@ pub(super) fn remember(
     Ok(())
 }
 
+fn is_same_file(one: &Path, other: &Path) -> bool {
+    let inode = |path: &Path| std::fs::symlink_metadata(path).map(|file| (file.dev(), file.ino()));
+    matches!((inode(one), inode(other)), (Ok(one), Ok(other)) if one == other)
+}
+
 /// Writes a small file of JSON as a whole or not at all.
 pub(super) fn write_whole(
     folder: &Path,
@@ -292,11 +336,26 @@ fn sweep(repository: &Path) {
 /// Removes a file or a folder, or nothing.
 fn remove(path: &Path) -> std::io::Result<()> {
     match std::fs::symlink_metadata(path) {
-        Ok(metadata) if metadata.is_dir() => std::fs::remove_dir_all(path),
+        Ok(metadata) if metadata.is_dir() => std::fs::remove_dir_all(path).or_else(|_| {
+            open_up(path)?;
+            std::fs::remove_dir_all(path)
+        }),
         Ok(_) => std::fs::remove_file(path),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(error),
     }
+}
+
+/// Lets us into folders of ours that are shut even to us. The root process lets no spool become deep.
+fn open_up(folder: &Path) -> std::io::Result<()> {
+    std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o700))?;
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            open_up(&entry.path())?;
+        }
+    }
+    Ok(())
 }
 
 /// Makes `E111` of an I/O error at `path`.
