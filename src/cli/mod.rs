@@ -324,7 +324,10 @@ mod tests {
 
     #[test]
     fn every_command_has_an_example() {
-        for command in super::definition().get_subcommands() {
+        let definition = super::definition();
+        let commands =
+            definition.get_subcommands().flat_map(|own| std::iter::once(own).chain(own.get_subcommands()));
+        for command in commands {
             let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
             assert!(help.contains("Example"), "`abide {}` has no example in its help", command.get_name());
         }

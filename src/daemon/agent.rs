@@ -52,11 +52,19 @@ pub struct Agent {
     next_check: Instant,
     checks: u32,
     failures: u32,
-    /// The tip for which a run was started.
-    seen: Option<String>,
+    /// What was on offer when a run was started for it: tip, approvals and heartbeat.
+    seen: Option<Offer>,
     stopping: bool,
     /// What is wrong with the agent itself, each told once.
     troubles: BTreeMap<Trouble, Problem>,
+}
+
+/// What the fetcher found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Offer {
+    tip: String,
+    approvals: Vec<String>,
+    heartbeat: String,
 }
 
 /// What can be wrong with the agent itself.
@@ -286,8 +294,13 @@ impl Agent {
         self.status.backoff = (self.failures > 0)
             .then(|| format!("waiting longer after {} failed polls in a row", self.failures));
         if let Some(note) = note {
-            if !note.tip.is_empty() && self.seen.as_ref() != Some(&note.tip) {
-                self.seen = Some(note.tip.clone());
+            let offer = Offer {
+                tip: note.tip.clone(),
+                approvals: note.approvals.clone(),
+                heartbeat: note.heartbeat.clone(),
+            };
+            if !note.tip.is_empty() && self.seen.as_ref() != Some(&offer) {
+                self.seen = Some(offer);
                 self.ask(Cause::Poll, clock::instant());
             }
             self.status.poll = Some(note);
@@ -305,10 +318,14 @@ impl Agent {
             let brake = if healed { &mut self.brake } else { &mut self.vain };
             brake.corrected(clock::instant());
         }
-        // What drifted under a suspension is healed when it ends by itself.
-        if let Some(until) = run.and_then(|run| run.suspended).and_then(|suspended| suspended.until) {
-            let left = u64::try_from(until - clock::now()).unwrap_or(0) + 1;
-            self.next_check = self.next_check.min(clock::instant() + Duration::from_secs(left));
+        // What drifted under a suspension is healed when it ends by itself, and news that is getting stale says nothing by itself.
+        let suspended =
+            run.as_ref().and_then(|run| run.suspended.as_ref()).and_then(|suspended| suspended.until);
+        let fresh = run.and_then(|run| run.news).filter(|news| !news.stale).and_then(|news| news.until);
+        for until in suspended.into_iter().chain(fresh) {
+            let left = u64::try_from(until.saturating_sub(clock::now())).unwrap_or(0).saturating_add(1);
+            let due = clock::instant().checked_add(Duration::from_secs(left));
+            self.next_check = due.map_or(self.next_check, |due| self.next_check.min(due));
         }
         self.watch().await;
     }

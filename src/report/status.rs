@@ -9,7 +9,7 @@ use crate::error::Problem;
 use crate::source::Note;
 use crate::state::Suspension;
 use crate::system::sandbox::Confinement;
-use crate::trust::Revision;
+use crate::trust::{FreshnessMode, HeartbeatMark, Revision};
 
 /// Whether the host is as the branch declares.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -66,6 +66,30 @@ pub struct RunStatus {
     pub suspended: Option<Suspension>,
     /// What confined the process that ran.
     pub sandbox: Option<Confinement>,
+    /// What waits for approvals.
+    pub pending: Option<Problem>,
+    /// How fresh the news of the branch is; `None` where no heartbeats are expected.
+    pub news: Option<NewsStatus>,
+    /// The time that keys are judged by, seconds since the epoch, where it is not the clock's that can be believed.
+    pub clock: Option<i64>,
+}
+
+/// How fresh the news of the branch is.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", default)]
+pub struct NewsStatus {
+    /// What follows when it is stale.
+    pub mode: FreshnessMode,
+    /// The greatest age of a heartbeat, seconds; `None`: as long as each says.
+    pub max_age: Option<u64>,
+    /// The last second at which it is fresh; `None`: no heartbeat ever counted.
+    pub until: Option<i64>,
+    /// Whether it was stale when the run looked.
+    pub stale: bool,
+    /// The newest heartbeat that counted.
+    pub heartbeat: Option<HeartbeatMark>,
+    /// Why the one on offer does not count.
+    pub problem: Option<Problem>,
 }
 
 /// Numbers of resources.

@@ -8,7 +8,7 @@ use super::{Context, Declaration, DeclareError, Field, Provision, Relations, Res
 use crate::error::Code;
 use crate::manifest::node::nearest;
 use crate::plan::{
-    Change, Conffiles, Diff, Effect, PackageAction, PackageOperation, PackageOptions, PlanError,
+    Change, Conffiles, Diff, Effect, PackageAction, PackageOperation, PackageOptions, PlanError, Reach,
 };
 use crate::system::observe::{Needs, PackageState};
 
@@ -184,6 +184,10 @@ ensure = "purged"
             relations.provides.push(Provision::Package(self.name.clone()));
             relations.requires.extend(self.options.file.clone().map(Provision::Path));
         }
+    }
+
+    fn reach(&self, reach: &mut Vec<Reach>) {
+        reach.push(Reach::Package { name: self.name.clone(), gone: !self.ensure.installed() });
     }
 
     fn plan(&self, context: &Context<'_>) -> Result<Option<Change>, PlanError> {

@@ -7,7 +7,7 @@ use super::fields::Seconds;
 use super::unit::UNITS;
 use super::{Context, Declaration, DeclareError, Field, Provision, Relations, Resource, ResourceId, codes, sections};
 use crate::error::Code;
-use crate::plan::{Change, Diff, Effect, PlanError, UnitAction};
+use crate::plan::{Change, Diff, Effect, PlanError, Reach, UnitAction};
 use crate::system::observe::{Needs, UnitState};
 
 /// The state of a unit.
@@ -169,6 +169,10 @@ LimitNOFILE = 65536
         let package = self.package.as_deref().unwrap_or(stem);
         relations.requires.push(Provision::Package(package.to_owned()));
         relations.watches.extend(self.reload_on.iter().chain(&self.restart_on).cloned());
+    }
+
+    fn reach(&self, reach: &mut Vec<Reach>) {
+        reach.push(Reach::Unit(self.unit.clone()));
     }
 
     fn plan(&self, context: &Context<'_>) -> Result<Option<Change>, PlanError> {

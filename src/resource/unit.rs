@@ -9,7 +9,7 @@ use super::{
     fields, sections,
 };
 use crate::manifest::node::{Node, Value};
-use crate::plan::{Attributes, Change, Diff, Effect, PlanError, UnitAction, WriteFile};
+use crate::plan::{Attributes, Change, Diff, Effect, PlanError, Reach, UnitAction, WriteFile};
 use crate::system::observe::{FileType, Needs, PathNeed, Present};
 
 /// Where the host's own units are.
@@ -142,6 +142,10 @@ running = true
         if self.file.content.is_some() {
             relations.provides.push(Provision::Unit(self.name.clone()));
         }
+    }
+
+    fn reach(&self, reach: &mut Vec<Reach>) {
+        reach.extend([Reach::Entry(self.file.path.clone()), Reach::Unit(self.name.clone())]);
     }
 
     fn plan(&self, context: &Context<'_>) -> Result<Option<Change>, PlanError> {

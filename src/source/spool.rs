@@ -177,61 +177,50 @@ impl Drop for Spool {
     }
 }
 
-/// Opens the private repository. One that cannot be opened, has another object format, or has lost its objects, is made anew: it holds nothing that
-/// the next fetch does not bring.
+/// Opens the private repository. One that cannot be opened, has another object format or configuration, or has lost its objects, is made anew: it
+/// holds nothing that the next fetch does not bring.
 pub(super) fn open_repository(
     directory: &Path,
     hash: Option<HashKind>,
     options: &gix::open::Options,
 ) -> Result<gix::Repository, FetchError> {
-    if directory.join("HEAD").exists()
-        && is_as_made(directory)
+    sweep(directory);
+    if is_ours(directory)
         && let Ok(repository) = options.clone().open(directory)
     {
         let repository = repository.to_thread_local();
         let format = hash.is_none_or(|hash| hash == repository.object_hash());
         let sound = branch(&repository).is_none_or(|tip| repository.has_object(tip));
         if format && sound {
-            sweep(directory);
             return Ok(repository);
         }
     }
     remove(directory).map_err(failed(directory))?;
-    let create = gix::create::Options { object_hash: hash, ..Default::default() };
+    let hash = hash.unwrap_or(HashKind::Sha1);
+    let create = gix::create::Options { object_hash: Some(hash), ..Default::default() };
     let broken = |error: gix::Error| FetchError::Spool { path: directory.to_owned(), reason: chain(&error) };
     gix::create::into(directory, gix::create::Kind::Bare, create).map_err(broken)?;
-    std::fs::write(directory.join("config"), configuration(hash.unwrap_or(HashKind::Sha1)))
-        .map_err(failed(directory))?;
+    std::fs::write(directory.join("config"), configuration(hash)).map_err(failed(directory))?;
     Ok(options.clone().open(directory).map_err(broken)?.to_thread_local())
+}
+
+/// Whether the configuration is what was written here: no other could send the fetcher elsewhere, or have it do otherwise.
+fn is_ours(directory: &Path) -> bool {
+    let found = std::fs::read_to_string(directory.join("config")).unwrap_or_default();
+    let more = ["commondir", "shallow", "config.worktree", "objects/info/alternates"];
+    [HashKind::Sha1, HashKind::Sha256].iter().any(|hash| found == configuration(*hash))
+        && more.iter().all(|name| std::fs::symlink_metadata(directory.join(name)).is_err())
+}
+
+fn configuration(hash: HashKind) -> String {
+    let version = if hash == HashKind::Sha1 { 0 } else { 1 };
+    let core = format!("[core]\n\trepositoryformatversion = {version}\n\tbare = true\n");
+    if hash == HashKind::Sha1 { core } else { format!("{core}[extensions]\n\tobjectFormat = {hash}\n") }
 }
 
 /// The commit that the branch was at when it was last fetched.
 pub(super) fn branch(repository: &gix::Repository) -> Option<ObjectId> {
     Some(repository.try_find_reference(BRANCH).ok()??.try_id()?.detach())
-}
-
-/// The whole configuration of the private repository.
-fn configuration(hash: HashKind) -> String {
-    let core = |version: u8| format!("[core]\n\trepositoryformatversion = {version}\n\tbare = true\n");
-    match hash {
-        HashKind::Sha1 => core(0),
-        kind => format!("{}[extensions]\n\tobjectformat = {kind}\n", core(1)),
-    }
-}
-
-/// Whether the private repository says what we had it say, and nothing else. A fetcher that was once somebody else's program must not live on in
-/// the settings, alternates or cut-off history that it left.
-fn is_as_made(directory: &Path) -> bool {
-    let said = std::fs::read_to_string(directory.join("config")).unwrap_or_default();
-    let more = [
-        "commondir",
-        "shallow",
-        "config.worktree",
-        "objects/info/alternates",
-        "objects/info/http-alternates",
-    ];
-    [HashKind::Sha1, HashKind::Sha256].into_iter().any(|hash| said == configuration(hash))
-        && more.iter().all(|name| std::fs::symlink_metadata(directory.join(name)).is_err())
 }
 
 /// Removes everything from the spool that is not ours, or not of the kind that ours is: what somebody else's program left under this user.
@@ -322,8 +311,9 @@ pub(super) fn write_whole(
     Ok(())
 }
 
-/// Removes what an interrupted fetch left. Failing is harmless.
+/// Removes what an interrupted fetch left, and what would lead to objects elsewhere. Failing is harmless.
 fn sweep(repository: &Path) {
+    let _ = remove(&repository.join("objects/info"));
     let Ok(entries) = std::fs::read_dir(repository.join("objects/pack")) else { return };
     for entry in entries.flatten() {
         let name = entry.file_name();

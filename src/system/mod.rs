@@ -23,7 +23,11 @@ pub mod facts;
 
 pub mod clock;
 
+pub mod identity;
+
 pub mod lock;
+
+pub mod places;
 
 pub mod replace;
 

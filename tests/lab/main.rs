@@ -16,3 +16,4 @@ mod packaging;
 mod privileges;
 mod self_test;
 mod support;
+mod trust;
