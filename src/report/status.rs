@@ -64,14 +64,14 @@ pub struct RunStatus {
     pub owed: Vec<String>,
     /// Suspended: reason, by whom, until when.
     pub suspended: Option<Suspension>,
-    /// What confined the process that ran.
-    pub sandbox: Option<Confinement>,
     /// What waits for approvals.
     pub pending: Option<Problem>,
     /// How fresh the news of the branch is; `None` where no heartbeats are expected.
     pub news: Option<NewsStatus>,
     /// The time that keys are judged by, seconds since the epoch, where it is not the clock's that can be believed.
     pub clock: Option<i64>,
+    /// What confined the process that ran.
+    pub sandbox: Option<Confinement>,
 }
 
 /// How fresh the news of the branch is.
