@@ -17,6 +17,13 @@ fn generated_files_are_current() {
 }
 
 #[test]
+fn every_attack_is_a_test() {
+    let (without, unknown) = pages::attacks::gaps(pages::root());
+    assert!(without.is_empty(), "no test says `/// Attack N: …` for {without:#?}");
+    assert!(unknown.is_empty(), "there is no attack of this number: {unknown:#?}");
+}
+
+#[test]
 fn no_generated_manual_page_is_left_from_a_command_that_is_gone() {
     let files = pages::all();
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/man");

@@ -305,6 +305,7 @@ fn told(host: &Memory) -> bool {
     restart > last(&|entry| entry.starts_with("commit")) && reload > unit_file && restart > reload
 }
 
+/// Attack 42: a run dies at every place where it can.
 #[test]
 fn the_host_is_consistent_after_a_death_anywhere() {
     // Dies at place `first` of the first run, and at place `second` of the recovery and the run after it.
@@ -462,6 +463,7 @@ fn disk() -> tempfile::TempDir {
     folder
 }
 
+/// Attack 42: a run dies at every place where it can.
 #[test]
 fn files_of_a_real_host_survive_a_death_anywhere() {
     for place in 0.. {

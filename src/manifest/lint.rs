@@ -403,6 +403,7 @@ keys = [{{ key = "{}", not-after = 2027-06-01 }}]
         assert!(lint(&MemoryTree::of(&[]), NOW).is_empty());
     }
 
+    /// Attack 24: a forge's own key among the principals.
     #[test]
     fn each_weakness_has_its_warning_at_its_place() {
         for (from, to, expected, line) in [

@@ -454,6 +454,7 @@ mod tests {
         }
     }
 
+    /// Attack 30: a template that reaches for another file.
     #[test]
     fn what_cannot_be_rendered_says_why() {
         for (text, expected) in [

@@ -36,7 +36,9 @@ mod spool;
 
 pub use beside::heartbeat_ref;
 pub use error::{FetchError, SourceError};
+pub use names::entries as tree_entries;
 pub use objects::{Entry, EntryKind, ObjectError, Objects};
+pub use pack::{PackError, inspect as inspect_pack};
 pub use store::read_note;
 
 use serde::{Deserialize, Serialize};

@@ -11,10 +11,13 @@ const MOST_ENTRIES: usize = 1 << 16;
 /// Bytes of a name, as on Linux (`NAME_MAX`).
 const LONGEST_NAME: usize = 255;
 
-/// Reads a tree strictly.
+/// Reads the raw bytes of a tree strictly; `id` is its name.
 ///
 /// Git itself writes exactly one form; whatever else a tree holds was made by hand, to be seen differently by two readers.
-pub(super) fn entries(id: ObjectId, mut bytes: &[u8]) -> Result<Vec<Entry>, ObjectError> {
+///
+/// # Errors
+/// [`ObjectError::Malformed`] with what is wrong.
+pub fn entries(id: ObjectId, mut bytes: &[u8]) -> Result<Vec<Entry>, ObjectError> {
     let mut entries: Vec<Entry> = Vec::new();
     let malformed = |reason: String| ObjectError::Malformed { id, reason };
     while !bytes.is_empty() {

@@ -19,7 +19,7 @@ const INFLATION: u64 = 16;
 
 /// Why a pack is not taken.
 #[derive(Debug)]
-pub(super) enum PackError {
+pub enum PackError {
     /// More of something than allowed.
     TooMuch {
         /// Of what.
@@ -41,7 +41,10 @@ impl From<io::Error> for PackError {
 
 /// Reads a pack from end to end and proves that indexing it stays within the limits: number and size of objects, depth of deltas, and the
 /// size of everything inflated. Checks its checksum, not its objects' names. Returns the number of objects.
-pub(super) fn inspect(pack: &mut dyn BufRead, hash: HashKind, limits: &Limits) -> Result<u32, PackError> {
+///
+/// # Errors
+/// See [`PackError`].
+pub fn inspect(pack: &mut dyn BufRead, hash: HashKind, limits: &Limits) -> Result<u32, PackError> {
     let damaged = |error: gix::Error| PackError::Damaged(chain(&error));
     // Checked before the iterator is made: others size their tables by this number.
     let start = pack.fill_buf()?;

@@ -19,7 +19,7 @@ pub mod exception;
 pub mod explain;
 mod file;
 mod freshness;
-pub(crate) mod glob;
+pub mod glob;
 pub mod heartbeat;
 mod judgement;
 pub mod key;

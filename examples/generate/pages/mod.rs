@@ -1,6 +1,7 @@
 //! All generated files, by their path from the root of the project.
 #![expect(clippy::expect_used, reason = "what cannot be generated shall end the program with its reason")]
 
+pub mod attacks;
 mod codes;
 mod commands;
 mod events;
@@ -31,6 +32,7 @@ pub fn all() -> BTreeMap<String, String> {
     files.extend(commands::completions());
     files.insert("docs/reference/codes.md".into(), codes::reference(&root().join("src")));
     files.insert("docs/reference/events.md".into(), events::reference());
+    files.insert("tests/ATTACKS.md".into(), attacks::page(root()));
     files.insert("systemd/abide.catalog".into(), abide::report::event::catalog());
     for (path, name, section) in WRITTEN {
         let text = read(path).replace("{commands}", &commands::list());
@@ -39,7 +41,8 @@ pub fn all() -> BTreeMap<String, String> {
     files
 }
 
-fn root() -> &'static Path {
+/// The root of the project.
+pub fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 

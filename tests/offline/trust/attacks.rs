@@ -8,6 +8,7 @@ use gix::ObjectId;
 
 use super::lab::{Lab, assembled};
 
+/// Attack 1: an unsigned tip.
 #[test]
 fn an_unsigned_commit() {
     let lab = Lab::new();
@@ -24,6 +25,7 @@ fn an_openpgp_signature() {
     lab.refused(tip, "E014");
 }
 
+/// Attack 3: a key that the policy does not know.
 #[test]
 fn an_unknown_key() {
     let lab = Lab::new();
@@ -93,12 +95,51 @@ fn a_path_that_no_scope_covers() {
     lab.refused(lab.commit("alice", "Change"), "E021");
 }
 
+/// Attack 9: a branch with a policy of its own, for people to try things out, is served in place of the real one.
+#[test]
+fn another_branch_served_as_this_one() {
+    let lab = Lab::new();
+    let mut policy = lab.policy(2);
+    policy.reference = "refs/heads/staging".into();
+    lab.write("trust.toml", &policy.text());
+    lab.commit("alice", "This is staging");
+    lab.write("roles/web/role.toml", "not for production");
+    lab.refused(lab.commit("bob", "Try something"), "E028");
+    // Nor is it believed at first contact, by whoever knows where it begins.
+    lab.write("trust.toml", &policy.text());
+    let begun = lab.commit("alice", "This is staging");
+    let mut lab = lab;
+    lab.root.introduction.commit = begun.to_string();
+    assert_eq!(lab.judge(None, begun).unwrap_err().code().0, "E028");
+}
+
+/// Attack 5: a commit by a key that only a later policy brings, and one from the future.
+#[test]
+fn a_key_before_its_time() {
+    let lab = Lab::new();
+    lab.write("roles/web/role.toml", "early");
+    lab.commit("mallory", "Too early");
+    let mut policy = lab.policy(2);
+    policy.principals.insert("mallory".into(), vec![format!("{{ key = \"{}\" }}", lab.public("mallory"))]);
+    policy.scopes[1].2.push("mallory".into());
+    lab.write("trust.toml", &policy.text());
+    lab.refused(lab.commit("alice", "Let mallory in"), "E015");
+    // A date in the future makes no key count, and a date of tomorrow by a key that counts is no crime.
+    let payload = String::from_utf8(lab.unsigned_payload(lab.id("HEAD^{tree}"))).unwrap();
+    let payload = payload.replace("1780000000", "4102444800");
+    let signed = |name| lab.assemble(payload.as_bytes(), &lab.sign(name, "git", payload.as_bytes()));
+    lab.stopped_at(signed("mallory"), &lab.mark, "E015");
+    lab.accepted(signed("alice"));
+}
+
+/// Attack 11: the branch is set back.
 #[test]
 fn a_rewind() {
     let lab = Lab::new();
     lab.refused(lab.id("HEAD~1"), "E030");
 }
 
+/// Attack 12: a sibling of the mark, by somebody who may sign.
 #[test]
 fn a_fork() {
     let lab = Lab::new();
@@ -107,6 +148,7 @@ fn a_fork() {
     lab.refused(lab.commit("alice", "Fork"), "E031");
 }
 
+/// Attack 12: what was accepted becomes a side branch of something else.
 #[test]
 fn a_branch_whose_first_parent_is_the_other_one() {
     let lab = Lab::new();
@@ -116,6 +158,7 @@ fn a_branch_whose_first_parent_is_the_other_one() {
     lab.refused(lab.merge("main", "alice"), "E031");
 }
 
+/// Attack 6: what revokes keys is taken away.
 #[test]
 fn the_policy_is_deleted() {
     let lab = Lab::new();
@@ -134,6 +177,7 @@ fn the_policy_becomes_a_symlink() {
     lab.refused(lab.commit("alice", "Link"), "E025");
 }
 
+/// Attack 22: a policy that lets its own signer in.
 #[test]
 fn a_policy_that_authorises_its_own_signer() {
     let lab = Lab::new();
@@ -144,6 +188,7 @@ fn a_policy_that_authorises_its_own_signer() {
     lab.refused(lab.commit("mallory", "Let me in"), "E015");
 }
 
+/// Attack 22: a policy that gives its own signer more.
 #[test]
 fn a_policy_that_widens_its_signers_scope() {
     let lab = Lab::new();
@@ -206,6 +251,7 @@ fn an_unrelated_repository_with_the_same_keys() {
     lab.refused(tip, "E032");
 }
 
+/// Attack 8: another fleet, to a host that has seen nothing yet.
 #[test]
 fn an_unrelated_repository_at_first_contact() {
     let lab = Lab::new();
@@ -316,6 +362,7 @@ fn a_wrong_introduction() {
     assert!(matches!(error, TrustError::MarkUnrelated { .. }), "{error}");
 }
 
+/// Attack 2: an unsigned commit under a good tip.
 #[test]
 fn a_bad_commit_under_a_good_tip() {
     let lab = Lab::new();
@@ -453,6 +500,9 @@ fn an_expired_key_that_backdates() {
     lab.stopped_at(lab.commit("bob", "Backdated"), &newest, "E016");
 }
 
+/// Attack 25: names that mean something else.
+/// Attack 26: symlinks that leave the tree.
+/// Attack 27: a submodule.
 #[test]
 fn entries_that_reach_out_of_the_tree() {
     let lab = Lab::new();
@@ -574,6 +624,33 @@ fn a_shared_scope_signed_by_one() {
     assert!(lab.judge(Some(&lab.mark), tip).unwrap().pending.is_some());
 }
 
+/// Attack 40: a new source of packages, which has a scope and a quorum of its own, is brought in by one of them.
+#[test]
+fn a_package_source_added_by_one() {
+    let lab = Lab::new();
+    let mut policy = lab.policy(2);
+    let sources =
+        ("sources".into(), vec!["roles/*/sources/**".into()], vec!["alice".into(), "carol".into()], 2);
+    policy.scopes.insert(0, sources);
+    lab.write("trust.toml", &policy.text());
+    let newest = lab.mark_of(lab.commit("alice", "Sources take two"));
+    lab.write("roles/web/sources/evil.sources", "Types: deb\nURIs: https://example.org\nTrusted: yes\n");
+    // Whoever may change the role around it may not touch its sources.
+    lab.stopped_at(lab.commit("bob", "Add a source"), &newest, "E020");
+    lab.reset(&newest.commit);
+    lab.write(
+        "roles/web/sources/new.sources",
+        "Types: deb\nURIs: https://example.org\nSigned-By: /etc/x.asc\n",
+    );
+    let tip = lab.commit("alice", "Add a source");
+    let judgement = lab.judge(Some(&newest), tip).unwrap();
+    assert_eq!((judgement.high_water, judgement.pending.unwrap().code().0), (newest.clone(), "E040"));
+    let trailer = format!("Approve\n\nApproves-tree: {}", lab.id("HEAD^{tree}"));
+    let tip = lab.commit_index(&[], "carol", &trailer);
+    assert_eq!(lab.judge(Some(&newest), tip).unwrap().high_water.commit, tip.to_string());
+}
+
+/// Attack 23: one of two root signers lowers the threshold to one.
 #[test]
 fn a_threshold_lowered_by_one() {
     let lab = Lab::new();
@@ -597,6 +674,7 @@ fn a_threshold_lowered_by_one() {
     assert_eq!(judgement.high_water, newest);
 }
 
+/// Attack 44: names and messages that would drive a terminal.
 #[test]
 fn text_of_others_cannot_drive_a_terminal() {
     let lab = Lab::new();

@@ -184,6 +184,7 @@ fn strangers_and_others_contribute_under_a_seal() {
     }
 }
 
+/// Attack 10: an old tag for new content.
 #[test]
 fn an_approval_counts_for_its_commit_line_only() {
     let lab = sealed();
