@@ -2,19 +2,25 @@
 //!
 //! **Invariant:** when enrolment fails, both files are as they were before.
 
+use gix::ObjectId;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use crate::config::{self, Paths, Settings};
+use crate::config::{self, Paths, Settings, Span};
 use crate::daemon::poll;
 use crate::error::{Code, Explain, Problem};
 use crate::manifest::{GitTree, Tree};
 use crate::source::{Candidate, Objects, store::Store};
+use crate::state::{Beginning, State};
 use crate::system::clock;
 use crate::system::replace::{remove, replace};
 use crate::trust::commit::Commit;
+use crate::trust::key::PublicKey;
 use crate::trust::policy::Policy;
-use crate::trust::{self, FreshnessRule, Introduction, IntroductionKey, Judgement, RootOfTrust};
+use crate::trust::{
+    self, FreshnessMode, FreshnessRule, HighWater, Introduction, IntroductionKey, Judgement, RootOfTrust,
+    TrustError,
+};
 
 /// What the line that `abide init` prints says.
 #[derive(Debug, Clone)]
@@ -27,6 +33,24 @@ pub struct Invitation {
     pub key: IntroductionKey,
     /// The ref to follow.
     pub reference: String,
+    /// How old the news of the branch may be; then freshness is required.
+    pub max_age: Option<Span>,
+    /// Keys for exceptions on this host.
+    pub break_glass: Vec<PublicKey>,
+}
+
+impl Invitation {
+    /// The root of trust that it makes, in this fleet.
+    pub fn root(&self, fleet: &str) -> RootOfTrust {
+        let mode = if self.max_age.is_some() { FreshnessMode::Require } else { FreshnessMode::Warn };
+        RootOfTrust {
+            fleet: fleet.to_owned(),
+            reference: self.reference.clone(),
+            introduction: Introduction { commit: self.introduction.clone(), key: self.key.clone() },
+            freshness: FreshnessRule { mode, max_age: self.max_age },
+            break_glass: self.break_glass.clone(),
+        }
+    }
 }
 
 /// Why a host cannot be enrolled.
@@ -135,13 +159,7 @@ pub fn enroll(paths: &Paths, invitation: &Invitation) -> Result<Enrolled, Proble
 fn prove(paths: &Paths, mut settings: Settings, invitation: &Invitation) -> Result<Enrolled, Problem> {
     // The fleet's identity stands in the introduction's tree; until that is here, a name that no fleet has holds its place, so
     // that nothing can be applied in between.
-    let mut root = RootOfTrust {
-        fleet: "00000000000000000000000000000000".into(),
-        reference: invitation.reference.clone(),
-        introduction: Introduction { commit: invitation.introduction.clone(), key: invitation.key.clone() },
-        freshness: FreshnessRule::default(),
-        break_glass: Vec::new(),
-    };
+    let mut root = invitation.root("00000000000000000000000000000000");
     write(&paths.trust(), &root.to_toml())?;
     settings.source.reference.clone_from(&root.reference);
     let candidate = fetch(paths, &settings, &invitation.url)?;
@@ -153,8 +171,32 @@ fn prove(paths: &Paths, mut settings: Settings, invitation: &Invitation) -> Resu
     let candidate = candidate.ok_or_else(|| wrong(invitation, "the branch is empty"))?;
     root.fleet = fleet(&store, invitation)?;
     let judgement = trust::judge(&store, &root, None, &candidate, clock::now())?;
+    begin(paths, &store, &root, &candidate)?;
     write(&paths.trust(), &root.to_toml())?;
     Ok(Enrolled { root, judgement })
+}
+
+/// Notes in the state that this host starts at the introduction, so that a lost state can be told from a new one. A mark from an
+/// earlier enrolment stays, unless it belongs to another history: enrolling anew is no way back.
+fn begin(paths: &Paths, store: &Store, root: &RootOfTrust, candidate: &Candidate) -> Result<(), Problem> {
+    let mut state = State::open(&paths.state)?;
+    if let Some(mark) = state.high_water()? {
+        let known = HighWater { commit: mark.commit, payload: mark.payload };
+        let judged = trust::judge(store, root, Some(&known), candidate, clock::now());
+        if let Err(TrustError::MarkUnrelated { .. } | TrustError::MarkLost { .. }) = judged {
+            state.forget_mark()?;
+        }
+    }
+    let introduction = root.introduction.commit.clone();
+    Ok(state.set_beginning(Some(&Beginning { introduction, since: clock::now() }))?)
+}
+
+/// Takes the note back, when nobody wanted the enrolment after all.
+///
+/// # Errors
+/// The state cannot be written.
+pub fn forget(paths: &Paths) -> Result<(), Problem> {
+    Ok(State::open(&paths.state)?.set_beginning(None)?)
 }
 
 /// Has the fetcher's service poll, with the host's own settings and credentials.
@@ -174,12 +216,12 @@ fn fetch(paths: &Paths, settings: &Settings, url: &str) -> Result<Option<Candida
         }
         .into());
     }
-    Ok(gix::ObjectId::from_hex(note.tip.as_bytes()).ok().map(Candidate::at))
+    Ok(ObjectId::from_hex(note.tip.as_bytes()).ok().map(Candidate::at))
 }
 
 /// The fleet's identity, from the tree of the introduction. The commit's id is given, so its tree cannot be another one.
 fn fleet(store: &Store, invitation: &Invitation) -> Result<String, Problem> {
-    let id = gix::ObjectId::from_hex(invitation.introduction.as_bytes())
+    let id = ObjectId::from_hex(invitation.introduction.as_bytes())
         .map_err(|_| wrong(invitation, "that is not a whole commit id"))?;
     let raw = store.commit(id).map_err(|error| wrong(invitation, &error.to_string()))?;
     let commit = Commit::parse(&raw, id.kind()).map_err(|error| wrong(invitation, &error.to_string()))?;

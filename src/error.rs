@@ -123,15 +123,32 @@ impl fmt::Display for Problem {
 pub fn escaped(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     for character in text.chars() {
-        let bidirectional =
-            matches!(character, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}');
-        if character.is_control() || bidirectional {
+        if character.is_control() || is_bidirectional(character) {
             safe.extend(character.escape_default());
         } else {
             safe.push(character);
         }
     }
     safe
+}
+
+/// Makes a JSON text safe to print as [`escaped`] does, by JSON's own escapes: programs read the same, and people who look at it are not fooled.
+pub fn escaped_json(json: &str) -> String {
+    let mut safe = String::with_capacity(json.len());
+    for character in json.chars() {
+        // Line ends are between the values; within them they are escaped already.
+        if character != '\n' && character.is_control() || is_bidirectional(character) {
+            // All of these have four digits.
+            safe.push_str(&format!("\\u{:04x}", u32::from(character)));
+        } else {
+            safe.push(character);
+        }
+    }
+    safe
+}
+
+fn is_bidirectional(character: char) -> bool {
+    matches!(character, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}')
 }
 
 #[cfg(test)]
@@ -157,6 +174,21 @@ mod tests {
         assert_eq!(problem.to_string(), "[E999] outer failed\n    why: disk on fire\n     do: try again");
     }
 
+    /// Attack 44: JSON is printed on terminals, too.
+    #[test]
+    fn json_of_others_texts_cannot_drive_a_terminal_and_says_the_same() {
+        let words = "a\u{202e}b\u{9b}31m\u{1b}[2J\nü\u{7f}";
+        let json = serde_json::to_string_pretty(&[words]).unwrap();
+        let safe = escaped_json(&json);
+        assert!(
+            !safe.chars().any(|each| each != '\n' && each.is_control() || each == '\u{202e}'),
+            "{safe:?}"
+        );
+        assert_eq!(serde_json::from_str::<Vec<String>>(&safe).unwrap(), [words]);
+        assert_eq!(escaped_json("{\n  \"a\": \"ü\"\n}"), "{\n  \"a\": \"ü\"\n}");
+    }
+
+    /// Attack 44: escapes, newlines and reversed text.
     #[test]
     fn text_of_others_cannot_drive_a_terminal() {
         for (input, expected) in [

@@ -50,6 +50,8 @@ pub mod daemon;
 
 pub mod enroll;
 
+pub mod operator;
+
 pub mod author;
 
 pub mod cli;

@@ -40,6 +40,9 @@ complete -c abide -n "__fish_abide_needs_command" -f -a "events" -d 'Lists what 
 complete -c abide -n "__fish_abide_needs_command" -f -a "trace" -d 'Names the commit, the signer, the file and line that declared a thing, when it was applied, and what it replaced'
 complete -c abide -n "__fish_abide_needs_command" -f -a "tree" -d 'Shows the roles of this host, their resources, and which of them are not as declared'
 complete -c abide -n "__fish_abide_needs_command" -f -a "verify" -d 'Explains why a revision is or is not accepted: which rule, which principals, which scopes'
+complete -c abide -n "__fish_abide_needs_command" -f -a "approve" -d 'Shows what waits for approvals on the branch, and signs an approval with the key that Git signs with'
+complete -c abide -n "__fish_abide_needs_command" -f -a "heartbeat" -d 'Makes a heartbeat: a signed statement of where the branch is, for hosts that want to know whether they see its newest state'
+complete -c abide -n "__fish_abide_needs_command" -f -a "trust" -d 'Shows whom a host or a fleet trusts, and changes it'
 complete -c abide -n "__fish_abide_needs_command" -f -a "suspend" -d 'Pauses applying; fetching and verifying go on'
 complete -c abide -n "__fish_abide_needs_command" -f -a "resume" -d 'Ends a pause'
 complete -c abide -n "__fish_abide_needs_command" -f -a "check" -d 'Check a fleet\'s repository for every host it knows, without root and without a host'
@@ -118,16 +121,101 @@ complete -c abide -n "__fish_abide_using_subcommand tree" -s h -l help -d 'Print
 complete -c abide -n "__fish_abide_using_subcommand tree" -s V -l version -d 'Print version'
 complete -c abide -n "__fish_abide_using_subcommand verify" -l repo -d 'Look into this repository instead of the host\'s store' -r -F
 complete -c abide -n "__fish_abide_using_subcommand verify" -l root -d 'The root of trust, as in /etc/abide/trust.toml' -r -F
-complete -c abide -n "__fish_abide_using_subcommand verify" -l introduction -d 'The commit that trust starts from, with `--repo`' -r
-complete -c abide -n "__fish_abide_using_subcommand verify" -l key -d 'The key that signed the introduction, or its fingerprint' -r
+complete -c abide -n "__fish_abide_using_subcommand verify" -l introduction -d 'The commit that trust starts from, with `--repo`; without it, `git config abide.introduction`' -r
+complete -c abide -n "__fish_abide_using_subcommand verify" -l key -d 'The key that signed the introduction, or its fingerprint; without it, `git config abide.key`' -r
 complete -c abide -n "__fish_abide_using_subcommand verify" -s o -l output -d 'How to print the answer' -r -f -a "text\t'For people'
 json\t'For programs'"
 complete -c abide -n "__fish_abide_using_subcommand verify" -l config-dir -d 'Settings folder' -r -F
 complete -c abide -n "__fish_abide_using_subcommand verify" -l state-dir -d 'State folder' -r -F
 complete -c abide -n "__fish_abide_using_subcommand verify" -l spool-dir -d 'Spool folder' -r -F
 complete -c abide -n "__fish_abide_using_subcommand verify" -l run-dir -d 'Runtime folder' -r -F
+complete -c abide -n "__fish_abide_using_subcommand verify" -l explain -d 'Say of each commit which clause of the rule (docs/SECURITY.md) let it in, who and what counted, and what is still needed'
 complete -c abide -n "__fish_abide_using_subcommand verify" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c abide -n "__fish_abide_using_subcommand verify" -s V -l version -d 'Print version'
+complete -c abide -n "__fish_abide_using_subcommand approve" -l repo -d 'The repository' -r -F
+complete -c abide -n "__fish_abide_using_subcommand approve" -l tag -d 'Sign a tag instead of a commit; without a name it is called after commit and signer' -r
+complete -c abide -n "__fish_abide_using_subcommand approve" -l root -d 'The root of trust, as in /etc/abide/trust.toml' -r -F
+complete -c abide -n "__fish_abide_using_subcommand approve" -l introduction -d 'The commit that trust starts from; without it, `git config abide.introduction`' -r
+complete -c abide -n "__fish_abide_using_subcommand approve" -l key -d 'The key that signed the introduction, or its fingerprint; without it, `git config abide.key`' -r
+complete -c abide -n "__fish_abide_using_subcommand approve" -s o -l output -d 'How to print the answer' -r -f -a "text\t'For people'
+json\t'For programs'"
+complete -c abide -n "__fish_abide_using_subcommand approve" -l config-dir -d 'Settings folder' -r -F
+complete -c abide -n "__fish_abide_using_subcommand approve" -l state-dir -d 'State folder' -r -F
+complete -c abide -n "__fish_abide_using_subcommand approve" -l spool-dir -d 'Spool folder' -r -F
+complete -c abide -n "__fish_abide_using_subcommand approve" -l run-dir -d 'Runtime folder' -r -F
+complete -c abide -n "__fish_abide_using_subcommand approve" -l stat -d 'Show how many lines change in which file instead of the lines'
+complete -c abide -n "__fish_abide_using_subcommand approve" -s n -l dry-run -d 'Show, and sign nothing'
+complete -c abide -n "__fish_abide_using_subcommand approve" -l yes -d 'Do not ask'
+complete -c abide -n "__fish_abide_using_subcommand approve" -l push -d 'Push it'
+complete -c abide -n "__fish_abide_using_subcommand approve" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c abide -n "__fish_abide_using_subcommand approve" -s V -l version -d 'Print version'
+complete -c abide -n "__fish_abide_using_subcommand heartbeat" -l repo -d 'The repository' -r -F
+complete -c abide -n "__fish_abide_using_subcommand heartbeat" -l key -d 'The key that signs: a file, or `agent` for the heartbeat key that ssh-agent holds' -r
+complete -c abide -n "__fish_abide_using_subcommand heartbeat" -l valid -d 'How long it counts; hosts may have a shorter `max-age`' -r
+complete -c abide -n "__fish_abide_using_subcommand heartbeat" -l push -d 'Push it to this remote, over the heartbeat that is there' -r
+complete -c abide -n "__fish_abide_using_subcommand heartbeat" -l root -d 'The root of trust, as in /etc/abide/trust.toml' -r -F
+complete -c abide -n "__fish_abide_using_subcommand heartbeat" -l introduction -d 'The commit that trust starts from; without it, `git config abide.introduction`' -r
+complete -c abide -n "__fish_abide_using_subcommand heartbeat" -l introduction-key -d 'The key that signed the introduction, or its fingerprint; without it, `git config abide.key`' -r
+complete -c abide -n "__fish_abide_using_subcommand heartbeat" -s o -l output -d 'How to print the answer' -r -f -a "text\t'For people'
+json\t'For programs'"
+complete -c abide -n "__fish_abide_using_subcommand heartbeat" -l config-dir -d 'Settings folder' -r -F
+complete -c abide -n "__fish_abide_using_subcommand heartbeat" -l state-dir -d 'State folder' -r -F
+complete -c abide -n "__fish_abide_using_subcommand heartbeat" -l spool-dir -d 'Spool folder' -r -F
+complete -c abide -n "__fish_abide_using_subcommand heartbeat" -l run-dir -d 'Runtime folder' -r -F
+complete -c abide -n "__fish_abide_using_subcommand heartbeat" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c abide -n "__fish_abide_using_subcommand heartbeat" -s V -l version -d 'Print version'
+complete -c abide -n "__fish_abide_using_subcommand trust; and not __fish_seen_subcommand_from show add-principal rotate help" -s o -l output -d 'How to print the answer' -r -f -a "text\t'For people'
+json\t'For programs'"
+complete -c abide -n "__fish_abide_using_subcommand trust; and not __fish_seen_subcommand_from show add-principal rotate help" -l config-dir -d 'Settings folder' -r -F
+complete -c abide -n "__fish_abide_using_subcommand trust; and not __fish_seen_subcommand_from show add-principal rotate help" -l state-dir -d 'State folder' -r -F
+complete -c abide -n "__fish_abide_using_subcommand trust; and not __fish_seen_subcommand_from show add-principal rotate help" -l spool-dir -d 'Spool folder' -r -F
+complete -c abide -n "__fish_abide_using_subcommand trust; and not __fish_seen_subcommand_from show add-principal rotate help" -l run-dir -d 'Runtime folder' -r -F
+complete -c abide -n "__fish_abide_using_subcommand trust; and not __fish_seen_subcommand_from show add-principal rotate help" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c abide -n "__fish_abide_using_subcommand trust; and not __fish_seen_subcommand_from show add-principal rotate help" -s V -l version -d 'Print version'
+complete -c abide -n "__fish_abide_using_subcommand trust; and not __fish_seen_subcommand_from show add-principal rotate help" -f -a "show" -d 'Shows whom this host trusts: its root of trust and the policy in force'
+complete -c abide -n "__fish_abide_using_subcommand trust; and not __fish_seen_subcommand_from show add-principal rotate help" -f -a "add-principal" -d 'Adds a principal to the policy in the work tree'
+complete -c abide -n "__fish_abide_using_subcommand trust; and not __fish_seen_subcommand_from show add-principal rotate help" -f -a "rotate" -d 'Gives a principal a new key in the policy in the work tree, and takes an old one away'
+complete -c abide -n "__fish_abide_using_subcommand trust; and not __fish_seen_subcommand_from show add-principal rotate help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c abide -n "__fish_abide_using_subcommand trust; and __fish_seen_subcommand_from show" -l repo -d 'Show the policy in force in this repository instead of the host\'s' -r -F
+complete -c abide -n "__fish_abide_using_subcommand trust; and __fish_seen_subcommand_from show" -l root -d 'With --repo: the root of trust, as in /etc/abide/trust.toml' -r -F
+complete -c abide -n "__fish_abide_using_subcommand trust; and __fish_seen_subcommand_from show" -l introduction -d 'With --repo: the commit that trust starts from; without it, `git config abide.introduction`' -r
+complete -c abide -n "__fish_abide_using_subcommand trust; and __fish_seen_subcommand_from show" -l key -d 'With --repo: the key that signed it, or its fingerprint; without it, `git config abide.key`' -r
+complete -c abide -n "__fish_abide_using_subcommand trust; and __fish_seen_subcommand_from show" -s o -l output -d 'How to print the answer' -r -f -a "text\t'For people'
+json\t'For programs'"
+complete -c abide -n "__fish_abide_using_subcommand trust; and __fish_seen_subcommand_from show" -l config-dir -d 'Settings folder' -r -F
+complete -c abide -n "__fish_abide_using_subcommand trust; and __fish_seen_subcommand_from show" -l state-dir -d 'State folder' -r -F
+complete -c abide -n "__fish_abide_using_subcommand trust; and __fish_seen_subcommand_from show" -l spool-dir -d 'Spool folder' -r -F
+complete -c abide -n "__fish_abide_using_subcommand trust; and __fish_seen_subcommand_from show" -l run-dir -d 'Runtime folder' -r -F
+complete -c abide -n "__fish_abide_using_subcommand trust; and __fish_seen_subcommand_from show" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c abide -n "__fish_abide_using_subcommand trust; and __fish_seen_subcommand_from show" -s V -l version -d 'Print version'
+complete -c abide -n "__fish_abide_using_subcommand trust; and __fish_seen_subcommand_from add-principal" -l key -d 'The public key: a file, or the key itself' -r
+complete -c abide -n "__fish_abide_using_subcommand trust; and __fish_seen_subcommand_from add-principal" -l scope -d 'A scope in which the principal may sign; may be given several times' -r
+complete -c abide -n "__fish_abide_using_subcommand trust; and __fish_seen_subcommand_from add-principal" -l not-after -d 'The last day or moment at which the key counts' -r
+complete -c abide -n "__fish_abide_using_subcommand trust; and __fish_seen_subcommand_from add-principal" -l repo -d 'The folder of the fleet' -r -F
+complete -c abide -n "__fish_abide_using_subcommand trust; and __fish_seen_subcommand_from add-principal" -s o -l output -d 'How to print the answer' -r -f -a "text\t'For people'
+json\t'For programs'"
+complete -c abide -n "__fish_abide_using_subcommand trust; and __fish_seen_subcommand_from add-principal" -l config-dir -d 'Settings folder' -r -F
+complete -c abide -n "__fish_abide_using_subcommand trust; and __fish_seen_subcommand_from add-principal" -l state-dir -d 'State folder' -r -F
+complete -c abide -n "__fish_abide_using_subcommand trust; and __fish_seen_subcommand_from add-principal" -l spool-dir -d 'Spool folder' -r -F
+complete -c abide -n "__fish_abide_using_subcommand trust; and __fish_seen_subcommand_from add-principal" -l run-dir -d 'Runtime folder' -r -F
+complete -c abide -n "__fish_abide_using_subcommand trust; and __fish_seen_subcommand_from add-principal" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c abide -n "__fish_abide_using_subcommand trust; and __fish_seen_subcommand_from add-principal" -s V -l version -d 'Print version'
+complete -c abide -n "__fish_abide_using_subcommand trust; and __fish_seen_subcommand_from rotate" -l key -d 'The new public key: a file, or the key itself' -r
+complete -c abide -n "__fish_abide_using_subcommand trust; and __fish_seen_subcommand_from rotate" -l remove -d 'The key to take away: its fingerprint, a file, or the key itself' -r
+complete -c abide -n "__fish_abide_using_subcommand trust; and __fish_seen_subcommand_from rotate" -l not-after -d 'The last day or moment at which the new key counts' -r
+complete -c abide -n "__fish_abide_using_subcommand trust; and __fish_seen_subcommand_from rotate" -l repo -d 'The folder of the fleet' -r -F
+complete -c abide -n "__fish_abide_using_subcommand trust; and __fish_seen_subcommand_from rotate" -s o -l output -d 'How to print the answer' -r -f -a "text\t'For people'
+json\t'For programs'"
+complete -c abide -n "__fish_abide_using_subcommand trust; and __fish_seen_subcommand_from rotate" -l config-dir -d 'Settings folder' -r -F
+complete -c abide -n "__fish_abide_using_subcommand trust; and __fish_seen_subcommand_from rotate" -l state-dir -d 'State folder' -r -F
+complete -c abide -n "__fish_abide_using_subcommand trust; and __fish_seen_subcommand_from rotate" -l spool-dir -d 'Spool folder' -r -F
+complete -c abide -n "__fish_abide_using_subcommand trust; and __fish_seen_subcommand_from rotate" -l run-dir -d 'Runtime folder' -r -F
+complete -c abide -n "__fish_abide_using_subcommand trust; and __fish_seen_subcommand_from rotate" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c abide -n "__fish_abide_using_subcommand trust; and __fish_seen_subcommand_from rotate" -s V -l version -d 'Print version'
+complete -c abide -n "__fish_abide_using_subcommand trust; and __fish_seen_subcommand_from help" -f -a "show" -d 'Shows whom this host trusts: its root of trust and the policy in force'
+complete -c abide -n "__fish_abide_using_subcommand trust; and __fish_seen_subcommand_from help" -f -a "add-principal" -d 'Adds a principal to the policy in the work tree'
+complete -c abide -n "__fish_abide_using_subcommand trust; and __fish_seen_subcommand_from help" -f -a "rotate" -d 'Gives a principal a new key in the policy in the work tree, and takes an old one away'
+complete -c abide -n "__fish_abide_using_subcommand trust; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c abide -n "__fish_abide_using_subcommand suspend" -s r -l reason -d 'Why; shown in the status and the journal' -r
 complete -c abide -n "__fish_abide_using_subcommand suspend" -l for -d 'Ends by itself after this time, such as `30m`, `2h`, `1d`' -r
 complete -c abide -n "__fish_abide_using_subcommand suspend" -s o -l output -d 'How to print the answer' -r -f -a "text\t'For people'
@@ -223,21 +311,27 @@ complete -c abide -n "__fish_abide_using_subcommand fetch" -l spool-dir -d 'Spoo
 complete -c abide -n "__fish_abide_using_subcommand fetch" -l run-dir -d 'Runtime folder' -r -F
 complete -c abide -n "__fish_abide_using_subcommand fetch" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c abide -n "__fish_abide_using_subcommand fetch" -s V -l version -d 'Print version'
-complete -c abide -n "__fish_abide_using_subcommand help; and not __fish_seen_subcommand_from status diff sync history events trace tree verify suspend resume check build facts init enroll agent fetch help" -f -a "status" -d 'Shows revision, signer, sync, health, what differs, the last and the next poll'
-complete -c abide -n "__fish_abide_using_subcommand help; and not __fish_seen_subcommand_from status diff sync history events trace tree verify suspend resume check build facts init enroll agent fetch help" -f -a "diff" -d 'Shows what a run would change, as unified diffs'
-complete -c abide -n "__fish_abide_using_subcommand help; and not __fish_seen_subcommand_from status diff sync history events trace tree verify suspend resume check build facts init enroll agent fetch help" -f -a "sync" -d 'Fetches, proves, plans and applies, now'
-complete -c abide -n "__fish_abide_using_subcommand help; and not __fish_seen_subcommand_from status diff sync history events trace tree verify suspend resume check build facts init enroll agent fetch help" -f -a "history" -d 'Lists runs, newest first, or shows one run with everything it did'
-complete -c abide -n "__fish_abide_using_subcommand help; and not __fish_seen_subcommand_from status diff sync history events trace tree verify suspend resume check build facts init enroll agent fetch help" -f -a "events" -d 'Lists what happened, oldest first; with `--follow` goes on until it is interrupted'
-complete -c abide -n "__fish_abide_using_subcommand help; and not __fish_seen_subcommand_from status diff sync history events trace tree verify suspend resume check build facts init enroll agent fetch help" -f -a "trace" -d 'Names the commit, the signer, the file and line that declared a thing, when it was applied, and what it replaced'
-complete -c abide -n "__fish_abide_using_subcommand help; and not __fish_seen_subcommand_from status diff sync history events trace tree verify suspend resume check build facts init enroll agent fetch help" -f -a "tree" -d 'Shows the roles of this host, their resources, and which of them are not as declared'
-complete -c abide -n "__fish_abide_using_subcommand help; and not __fish_seen_subcommand_from status diff sync history events trace tree verify suspend resume check build facts init enroll agent fetch help" -f -a "verify" -d 'Explains why a revision is or is not accepted: which rule, which principals, which scopes'
-complete -c abide -n "__fish_abide_using_subcommand help; and not __fish_seen_subcommand_from status diff sync history events trace tree verify suspend resume check build facts init enroll agent fetch help" -f -a "suspend" -d 'Pauses applying; fetching and verifying go on'
-complete -c abide -n "__fish_abide_using_subcommand help; and not __fish_seen_subcommand_from status diff sync history events trace tree verify suspend resume check build facts init enroll agent fetch help" -f -a "resume" -d 'Ends a pause'
-complete -c abide -n "__fish_abide_using_subcommand help; and not __fish_seen_subcommand_from status diff sync history events trace tree verify suspend resume check build facts init enroll agent fetch help" -f -a "check" -d 'Check a fleet\'s repository for every host it knows, without root and without a host'
-complete -c abide -n "__fish_abide_using_subcommand help; and not __fish_seen_subcommand_from status diff sync history events trace tree verify suspend resume check build facts init enroll agent fetch help" -f -a "build" -d 'Render what a host would get, without root and without the host'
-complete -c abide -n "__fish_abide_using_subcommand help; and not __fish_seen_subcommand_from status diff sync history events trace tree verify suspend resume check build facts init enroll agent fetch help" -f -a "facts" -d 'Print the facts of this host as JSON'
-complete -c abide -n "__fish_abide_using_subcommand help; and not __fish_seen_subcommand_from status diff sync history events trace tree verify suspend resume check build facts init enroll agent fetch help" -f -a "init" -d 'Starts a fleet: makes a repository with a first role, a policy that trusts your key, and a signed introduction'
-complete -c abide -n "__fish_abide_using_subcommand help; and not __fish_seen_subcommand_from status diff sync history events trace tree verify suspend resume check build facts init enroll agent fetch help" -f -a "enroll" -d 'Writes the root of trust, proves it against the remote, shows what the first run would change, and starts the agent'
-complete -c abide -n "__fish_abide_using_subcommand help; and not __fish_seen_subcommand_from status diff sync history events trace tree verify suspend resume check build facts init enroll agent fetch help" -f -a "agent" -d 'Runs the service that polls, checks and heals; started by abide.service'
-complete -c abide -n "__fish_abide_using_subcommand help; and not __fish_seen_subcommand_from status diff sync history events trace tree verify suspend resume check build facts init enroll agent fetch help" -f -a "fetch" -d 'Polls the remotes once; run by abide-fetch.service, as its user'
-complete -c abide -n "__fish_abide_using_subcommand help; and not __fish_seen_subcommand_from status diff sync history events trace tree verify suspend resume check build facts init enroll agent fetch help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c abide -n "__fish_abide_using_subcommand help; and not __fish_seen_subcommand_from status diff sync history events trace tree verify approve heartbeat trust suspend resume check build facts init enroll agent fetch help" -f -a "status" -d 'Shows revision, signer, sync, health, what differs, the last and the next poll'
+complete -c abide -n "__fish_abide_using_subcommand help; and not __fish_seen_subcommand_from status diff sync history events trace tree verify approve heartbeat trust suspend resume check build facts init enroll agent fetch help" -f -a "diff" -d 'Shows what a run would change, as unified diffs'
+complete -c abide -n "__fish_abide_using_subcommand help; and not __fish_seen_subcommand_from status diff sync history events trace tree verify approve heartbeat trust suspend resume check build facts init enroll agent fetch help" -f -a "sync" -d 'Fetches, proves, plans and applies, now'
+complete -c abide -n "__fish_abide_using_subcommand help; and not __fish_seen_subcommand_from status diff sync history events trace tree verify approve heartbeat trust suspend resume check build facts init enroll agent fetch help" -f -a "history" -d 'Lists runs, newest first, or shows one run with everything it did'
+complete -c abide -n "__fish_abide_using_subcommand help; and not __fish_seen_subcommand_from status diff sync history events trace tree verify approve heartbeat trust suspend resume check build facts init enroll agent fetch help" -f -a "events" -d 'Lists what happened, oldest first; with `--follow` goes on until it is interrupted'
+complete -c abide -n "__fish_abide_using_subcommand help; and not __fish_seen_subcommand_from status diff sync history events trace tree verify approve heartbeat trust suspend resume check build facts init enroll agent fetch help" -f -a "trace" -d 'Names the commit, the signer, the file and line that declared a thing, when it was applied, and what it replaced'
+complete -c abide -n "__fish_abide_using_subcommand help; and not __fish_seen_subcommand_from status diff sync history events trace tree verify approve heartbeat trust suspend resume check build facts init enroll agent fetch help" -f -a "tree" -d 'Shows the roles of this host, their resources, and which of them are not as declared'
+complete -c abide -n "__fish_abide_using_subcommand help; and not __fish_seen_subcommand_from status diff sync history events trace tree verify approve heartbeat trust suspend resume check build facts init enroll agent fetch help" -f -a "verify" -d 'Explains why a revision is or is not accepted: which rule, which principals, which scopes'
+complete -c abide -n "__fish_abide_using_subcommand help; and not __fish_seen_subcommand_from status diff sync history events trace tree verify approve heartbeat trust suspend resume check build facts init enroll agent fetch help" -f -a "approve" -d 'Shows what waits for approvals on the branch, and signs an approval with the key that Git signs with'
+complete -c abide -n "__fish_abide_using_subcommand help; and not __fish_seen_subcommand_from status diff sync history events trace tree verify approve heartbeat trust suspend resume check build facts init enroll agent fetch help" -f -a "heartbeat" -d 'Makes a heartbeat: a signed statement of where the branch is, for hosts that want to know whether they see its newest state'
+complete -c abide -n "__fish_abide_using_subcommand help; and not __fish_seen_subcommand_from status diff sync history events trace tree verify approve heartbeat trust suspend resume check build facts init enroll agent fetch help" -f -a "trust" -d 'Shows whom a host or a fleet trusts, and changes it'
+complete -c abide -n "__fish_abide_using_subcommand help; and not __fish_seen_subcommand_from status diff sync history events trace tree verify approve heartbeat trust suspend resume check build facts init enroll agent fetch help" -f -a "suspend" -d 'Pauses applying; fetching and verifying go on'
+complete -c abide -n "__fish_abide_using_subcommand help; and not __fish_seen_subcommand_from status diff sync history events trace tree verify approve heartbeat trust suspend resume check build facts init enroll agent fetch help" -f -a "resume" -d 'Ends a pause'
+complete -c abide -n "__fish_abide_using_subcommand help; and not __fish_seen_subcommand_from status diff sync history events trace tree verify approve heartbeat trust suspend resume check build facts init enroll agent fetch help" -f -a "check" -d 'Check a fleet\'s repository for every host it knows, without root and without a host'
+complete -c abide -n "__fish_abide_using_subcommand help; and not __fish_seen_subcommand_from status diff sync history events trace tree verify approve heartbeat trust suspend resume check build facts init enroll agent fetch help" -f -a "build" -d 'Render what a host would get, without root and without the host'
+complete -c abide -n "__fish_abide_using_subcommand help; and not __fish_seen_subcommand_from status diff sync history events trace tree verify approve heartbeat trust suspend resume check build facts init enroll agent fetch help" -f -a "facts" -d 'Print the facts of this host as JSON'
+complete -c abide -n "__fish_abide_using_subcommand help; and not __fish_seen_subcommand_from status diff sync history events trace tree verify approve heartbeat trust suspend resume check build facts init enroll agent fetch help" -f -a "init" -d 'Starts a fleet: makes a repository with a first role, a policy that trusts your key, and a signed introduction'
+complete -c abide -n "__fish_abide_using_subcommand help; and not __fish_seen_subcommand_from status diff sync history events trace tree verify approve heartbeat trust suspend resume check build facts init enroll agent fetch help" -f -a "enroll" -d 'Writes the root of trust, proves it against the remote, shows what the first run would change, and starts the agent'
+complete -c abide -n "__fish_abide_using_subcommand help; and not __fish_seen_subcommand_from status diff sync history events trace tree verify approve heartbeat trust suspend resume check build facts init enroll agent fetch help" -f -a "agent" -d 'Runs the service that polls, checks and heals; started by abide.service'
+complete -c abide -n "__fish_abide_using_subcommand help; and not __fish_seen_subcommand_from status diff sync history events trace tree verify approve heartbeat trust suspend resume check build facts init enroll agent fetch help" -f -a "fetch" -d 'Polls the remotes once; run by abide-fetch.service, as its user'
+complete -c abide -n "__fish_abide_using_subcommand help; and not __fish_seen_subcommand_from status diff sync history events trace tree verify approve heartbeat trust suspend resume check build facts init enroll agent fetch help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c abide -n "__fish_abide_using_subcommand help; and __fish_seen_subcommand_from trust" -f -a "show" -d 'Shows whom this host trusts: its root of trust and the policy in force'
+complete -c abide -n "__fish_abide_using_subcommand help; and __fish_seen_subcommand_from trust" -f -a "add-principal" -d 'Adds a principal to the policy in the work tree'
+complete -c abide -n "__fish_abide_using_subcommand help; and __fish_seen_subcommand_from trust" -f -a "rotate" -d 'Gives a principal a new key in the policy in the work tree, and takes an old one away'

@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 
 use super::transaction::transaction;
 use super::{Effector, UnitChange};
+use crate::config::{self, Paths};
 use crate::error::{Code, Explain, Problem, escaped};
-use crate::plan::{Attributes, GroupAction, PackageAction, Run, UserAction, WriteFile};
+use crate::plan::{Attributes, GroupAction, Law, PackageAction, Reach, Run, UserAction, WriteFile};
 use crate::progress::Tell;
 use crate::system::accounts::{self, Owners};
 use crate::system::fs::{self, Backups, FsError};
@@ -39,6 +40,15 @@ pub struct LocalHost<'a> {
     backup_limit: u64,
     store: Option<Backups>,
     start: Instant,
+    guard: Option<Guard>,
+}
+
+/// Judges each path right before it is touched.
+struct Guard {
+    paths: Paths,
+    law: config::Law,
+    /// Over what is mounted now; looked at again after everything that can mount.
+    judge: Option<Law>,
 }
 
 /// What went wrong here and not below.
@@ -86,6 +96,25 @@ impl<'a> LocalHost<'a> {
             backup_limit,
             store: None,
             start: clock::instant(),
+            guard: None,
+        }
+    }
+
+    /// The same, keeping the host's law over its own and abide's things, whatever steps of the run made of the way to them.
+    pub fn under(self, paths: &Paths, law: &config::Law) -> LocalHost<'a> {
+        LocalHost { guard: Some(Guard { paths: paths.clone(), law: law.clone(), judge: None }), ..self }
+    }
+
+    fn check(&mut self, reach: &Reach) -> Result<(), Problem> {
+        let Some(Guard { paths, law, judge }) = &mut self.guard else { return Ok(()) };
+        let judge = judge.get_or_insert_with(|| Law::of_host(paths, law));
+        Ok(judge.allows(reach)?)
+    }
+
+    /// Programs and units may have mounted something.
+    fn remount(&mut self) {
+        if let Some(guard) = &mut self.guard {
+            guard.judge = None;
         }
     }
 
@@ -132,6 +161,7 @@ impl Effector for LocalHost<'_> {
     }
 
     fn stage(&mut self, file: &WriteFile, bytes: &[u8]) -> Result<Staged, Problem> {
+        self.check(&Reach::Entry(file.path.clone()))?;
         Ok(fs::stage(file, bytes, self.owners(), &tag())?)
     }
 
@@ -170,10 +200,12 @@ impl Effector for LocalHost<'_> {
     }
 
     fn commit(&mut self, staged: Staged) -> Result<(), Problem> {
+        self.check(&Reach::Entry(staged.target().to_owned()))?;
         Ok(staged.commit()?)
     }
 
     fn make_directory(&mut self, path: &Path, attributes: &Attributes) -> Result<(), Problem> {
+        self.check(&Reach::folder(path.to_owned(), attributes))?;
         Ok(fs::make_directory(path, attributes, self.owners())?)
     }
 
@@ -184,14 +216,18 @@ impl Effector for LocalHost<'_> {
         attributes: &Attributes,
         force: bool,
     ) -> Result<(), Problem> {
+        self.check(&Reach::Entry(path.to_owned()))?;
         Ok(fs::make_symlink(path, target, attributes, force, self.owners(), &tag())?)
     }
 
     fn set_attributes(&mut self, path: &Path, attributes: &Attributes) -> Result<(), Problem> {
+        self.check(&Reach::folder(path.to_owned(), attributes))?;
         Ok(fs::set_attributes(path, attributes, self.owners())?)
     }
 
     fn remove(&mut self, path: &Path, recursive: bool) -> Result<(), Problem> {
+        let reached = path.to_owned();
+        self.check(&if recursive { Reach::Tree(reached) } else { Reach::Entry(reached) })?;
         Ok(fs::remove(path, recursive)?)
     }
 
@@ -214,6 +250,7 @@ impl Effector for LocalHost<'_> {
     }
 
     fn units(&mut self, changes: &[UnitChange]) -> Vec<Result<(), Problem>> {
+        self.remount();
         let systemd = match self.host.systemd() {
             Ok(systemd) => systemd,
             Err(error) => {
@@ -249,6 +286,7 @@ impl Effector for LocalHost<'_> {
     }
 
     fn run(&mut self, run: &Run) -> Result<(), Problem> {
+        self.remount();
         let program = run.argv.first().cloned().unwrap_or_default();
         let output = self.transient(&Transient {
             name: COMMAND_UNIT.into(),

@@ -7,11 +7,10 @@ use gix::ObjectId;
 use serde::Serialize;
 
 use super::changes::{ChangedFile, changes};
-use super::git::{Git, GitError};
+use super::git::{Git, GitError, SigningKey};
 use super::repository::policy_of;
 use crate::error::{Code, Explain, Problem, escaped};
 use crate::source::store::Repository;
-use crate::trust::key::PublicKey;
 use crate::trust::policy::Policy;
 use crate::trust::{CommitJudgement, Judgement, Need, Pending, Revision, RootOfTrust, Verdict, judge};
 
@@ -198,13 +197,18 @@ pub struct Claim {
 }
 
 impl Review {
+    /// The policy in force.
+    pub fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
     /// What the word of this key's holder would count for.
     ///
     /// # Errors
     /// For nothing; see [`ApproveError`].
-    pub fn claim(&self, key: &PublicKey, now: i64) -> Result<Claim, ApproveError> {
+    pub fn claim(&self, key: &SigningKey, now: i64) -> Result<Claim, ApproveError> {
         let print = key.fingerprint();
-        let Some(holder) = self.policy.holder(key) else {
+        let Some(holder) = key.holder(&self.policy) else {
             return Err(ApproveError::NoPrincipal { key: print });
         };
         let signer = holder.principal.clone();
@@ -213,7 +217,7 @@ impl Review {
         }
         // What a new policy asks for, it asks of whoever holds the key there.
         let name_for = |need: &Need| match need.new_policy {
-            true => self.next.holder(key).map(|holder| holder.principal.clone()),
+            true => key.holder(&self.next).map(|holder| holder.principal.clone()),
             false => Some(signer.clone()),
         };
         let asked = |need: &&Need| name_for(need).is_some_and(|name| need.signers.contains(&name));

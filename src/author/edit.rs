@@ -10,7 +10,8 @@ use toml_edit::{Array, ArrayOfTables, DocumentMut, InlineTable, Item, Table, Val
 use crate::error::{Code, Explain, escaped};
 use crate::trust::FileError;
 use crate::trust::key::PublicKey;
-use crate::trust::policy::{POLICY_FILE, Policy, Scope};
+use crate::trust::openpgp::OpenPgpKey;
+use crate::trust::policy::{POLICY_FILE, Policy, Scope, last_second};
 
 /// What is to be changed.
 #[derive(Debug, Clone)]
@@ -21,13 +22,73 @@ pub enum Edit {
     Rotate(Rotate),
 }
 
+/// A key for a principal.
+#[derive(Debug, Clone)]
+pub enum NewKey {
+    /// Of OpenSSH.
+    Ssh(PublicKey),
+    /// Of GnuPG.
+    OpenPgp(OpenPgpKey),
+}
+
+impl NewKey {
+    /// The list of a principal in which such keys stand.
+    fn list(&self) -> &'static str {
+        match self {
+            NewKey::Ssh(_) => "keys",
+            NewKey::OpenPgp(_) => "openpgp",
+        }
+    }
+
+    /// Its fingerprint.
+    pub fn fingerprint(&self) -> String {
+        match self {
+            NewKey::Ssh(key) => key.fingerprint(),
+            NewKey::OpenPgp(key) => key.fingerprint().to_string(),
+        }
+    }
+
+    /// Its entry in the list.
+    fn entry(&self, not_after: Option<&str>) -> Result<InlineTable, EditError> {
+        let mut entry = match self {
+            NewKey::Ssh(key) => InlineTable::from_iter([("key", Value::from(key.to_string()))]),
+            // People compare fingerprints, not keys of half a thousand letters.
+            NewKey::OpenPgp(key) => InlineTable::from_iter([
+                ("fingerprint", Value::from(key.fingerprint().to_string())),
+                ("key", Value::from(key.to_string())),
+            ]),
+        };
+        if let Some(text) = not_after {
+            let wrong = || EditError::Date(escaped(text));
+            last_second(text).ok_or_else(wrong)?;
+            let date: toml_edit::Datetime = text.parse().map_err(|_| wrong())?;
+            entry.insert("not-after", Value::from(date));
+        }
+        Ok(entry)
+    }
+
+    /// Fails when the policy knows the key already.
+    fn unused(&self, old: &Policy) -> Result<(), EditError> {
+        let holder = match self {
+            NewKey::Ssh(key) => old.holder(key),
+            NewKey::OpenPgp(key) => old.openpgp_key(&key.fingerprint()).map(|(_, holder)| holder),
+        };
+        match holder {
+            Some(holder) => {
+                Err(EditError::KeyInUse { key: self.fingerprint(), holder: holder.principal.clone() })
+            }
+            None => Ok(()),
+        }
+    }
+}
+
 /// A new principal.
 #[derive(Debug, Clone)]
 pub struct AddPrincipal {
     /// Its name.
     pub name: String,
     /// Its key.
-    pub key: PublicKey,
+    pub key: NewKey,
     /// The scopes in which it may sign.
     pub scopes: Vec<String>,
     /// The last day or moment at which the key counts.
@@ -40,7 +101,7 @@ pub struct Rotate {
     /// Its name.
     pub name: String,
     /// The key to add.
-    pub key: Option<PublicKey>,
+    pub key: Option<NewKey>,
     /// The fingerprint of the key to take away.
     pub remove: Option<String>,
     /// The last day or moment at which the new key counts.
@@ -251,20 +312,20 @@ fn add_principal(
     if names.contains(add.name.as_str()) {
         return Err(EditError::Exists(add.name.clone()));
     }
-    unused(old, &add.key)?;
-    let entry = entry(&add.key, add.not_after.as_deref())?;
+    add.key.unused(old)?;
+    let entry = add.key.entry(add.not_after.as_deref())?;
+    let list = add.key.list();
     let mut done = vec![format!("principal {} with the key {}", escaped(&add.name), add.key.fingerprint())];
     let principals = document.get_mut("principal").ok_or_else(|| EditError::Layout("[principal]".into()))?;
     let keys = Value::Array(Array::from_iter([Value::InlineTable(entry)]));
     match principals {
         Item::Table(principals) => {
             let mut table = Table::new();
-            table.insert("keys", Item::Value(keys));
+            table.insert(list, Item::Value(keys));
             principals.insert(&add.name, Item::Table(table));
         }
         Item::Value(Value::InlineTable(principals)) => {
-            principals
-                .insert(add.name.as_str(), Value::InlineTable(InlineTable::from_iter([("keys", keys)])));
+            principals.insert(add.name.as_str(), Value::InlineTable(InlineTable::from_iter([(list, keys)])));
         }
         _ => return Err(EditError::Layout("[principal]".into())),
     }
@@ -311,53 +372,61 @@ fn rotate_keys(document: &mut DocumentMut, old: &Policy, rotate: &Rotate) -> Res
         let known: Vec<String> = principals.iter().map(|name| (*name).to_owned()).collect();
         return Err(EditError::NoPrincipal { name: escaped(name), known: listed(&known) });
     }
-    let keys = document
+    let layout = || EditError::Layout(format!("the principal {name}"));
+    let principal = document
         .get_mut("principal")
         .and_then(Item::as_table_like_mut)
         .and_then(|principals| principals.get_mut(name))
         .and_then(Item::as_table_like_mut)
-        .and_then(|principal| principal.get_mut("keys"));
-    let keys = keys.ok_or_else(|| EditError::Layout(format!("the principal {name}")))?;
+        .ok_or_else(layout)?;
     let mut done = Vec::new();
     if let Some(key) = &rotate.key {
-        unused(old, key)?;
-        let entry = entry(key, rotate.not_after.as_deref())?;
-        match keys {
-            Item::Value(Value::Array(keys)) => push(keys, Value::InlineTable(entry)),
-            Item::ArrayOfTables(keys) => keys.push(entry.into_table()),
-            _ => return Err(EditError::Layout(format!("the principal {name}"))),
+        key.unused(old)?;
+        let entry = key.entry(rotate.not_after.as_deref())?;
+        match principal.get_mut(key.list()) {
+            Some(Item::Value(Value::Array(keys))) => push(keys, Value::InlineTable(entry)),
+            Some(Item::ArrayOfTables(keys)) => keys.push(entry.into_table()),
+            None => {
+                let keys = Value::Array(Array::from_iter([Value::InlineTable(entry)]));
+                principal.insert(key.list(), Item::Value(keys));
+            }
+            Some(_) => return Err(layout()),
         }
         done.push(format!("{name} gets the key {}", key.fingerprint()));
     }
     if let Some(remove) = &rotate.remove {
-        take_key(keys, name, remove)?;
+        let held = old.keys().into_iter().filter(|(_, holder)| holder.principal == *name);
+        let known: Vec<String> = held.map(|(print, _)| print).collect();
+        if !known.contains(remove) {
+            let known = listed(&known);
+            return Err(EditError::NoKey { name: name.clone(), key: escaped(remove), known });
+        }
+        let gone = ["keys", "openpgp"]
+            .iter()
+            .any(|list| principal.get_mut(list).is_some_and(|keys| take_key(keys, remove)));
+        if !gone {
+            return Err(layout());
+        }
         done.push(format!("{name} loses the key {remove}"));
     }
     Ok(done)
 }
 
-/// Takes the key with this fingerprint away.
-fn take_key(keys: &mut Item, name: &str, remove: &str) -> Result<(), EditError> {
-    let print =
-        |text: Option<&str>| text.and_then(|text| PublicKey::parse(text).ok()).map(|key| key.fingerprint());
-    let prints: Vec<Option<String>> = match keys {
-        Item::Value(Value::Array(keys)) => keys
-            .iter()
-            .map(|entry| {
-                print(entry.as_inline_table().and_then(|entry| entry.get("key")).and_then(Value::as_str))
-            })
-            .collect(),
-        Item::ArrayOfTables(keys) => {
-            keys.iter().map(|entry| print(entry.get("key").and_then(Item::as_str))).collect()
-        }
-        _ => return Err(EditError::Layout(format!("the principal {name}"))),
-    };
-    let Some(position) = prints.iter().position(|print| print.as_deref() == Some(remove)) else {
-        let known: Vec<String> = prints.into_iter().flatten().collect();
-        return Err(EditError::NoKey { name: name.to_owned(), key: escaped(remove), known: listed(&known) });
-    };
+/// The fingerprint of a key as a policy holds it.
+fn print(text: Option<&str>) -> Option<String> {
+    let text = text?;
+    let ssh = PublicKey::parse(text).ok().map(|key| key.fingerprint());
+    ssh.or_else(|| OpenPgpKey::parse(text).ok().map(|key| key.fingerprint().to_string()))
+}
+
+/// Takes the key with this fingerprint out of a list; says whether it was there.
+fn take_key(keys: &mut Item, remove: &str) -> bool {
+    let of_value = |entry: &Value| print(entry.as_inline_table()?.get("key").and_then(Value::as_str));
+    let of_table = |entry: &Table| print(entry.get("key").and_then(Item::as_str));
+    let is_it = |print: Option<String>| print.as_deref() == Some(remove);
     match keys {
         Item::Value(Value::Array(keys)) => {
+            let Some(position) = keys.iter().position(|entry| is_it(of_value(entry))) else { return false };
             let gone = keys.remove(position);
             // What stood before the first one belongs to the bracket.
             if position == 0
@@ -366,15 +435,16 @@ fn take_key(keys: &mut Item, name: &str, remove: &str) -> Result<(), EditError> 
                 let prefix = gone.decor().prefix().cloned().unwrap_or_default();
                 first.decor_mut().set_prefix(prefix);
             }
+            true
         }
         Item::ArrayOfTables(tables) => {
-            let kept =
-                tables.iter().enumerate().filter(|(at, _)| *at != position).map(|(_, table)| table.clone());
+            let before = tables.len();
+            let kept = tables.iter().filter(|table| !is_it(of_table(table))).cloned();
             *tables = ArrayOfTables::from_iter(kept);
+            tables.len() < before
         }
-        _ => {}
+        _ => false,
     }
-    Ok(())
 }
 
 /// Appends to an array in the way in which its last element is written.
@@ -392,24 +462,6 @@ fn push(array: &mut Array, mut value: Value) {
     value.decor_mut().set_prefix(format!("{comment}{own}"));
     array.set_trailing(rest.to_owned());
     array.push_formatted(value);
-}
-
-fn entry(key: &PublicKey, not_after: Option<&str>) -> Result<InlineTable, EditError> {
-    let mut entry = InlineTable::from_iter([("key", Value::from(key.to_string()))]);
-    if let Some(text) = not_after {
-        let wrong = || EditError::Date(escaped(text));
-        crate::trust::policy::last_second(text).ok_or_else(wrong)?;
-        let date: toml_edit::Datetime = text.parse().map_err(|_| wrong())?;
-        entry.insert("not-after", Value::from(date));
-    }
-    Ok(entry)
-}
-
-fn unused(old: &Policy, key: &PublicKey) -> Result<(), EditError> {
-    match old.holder(key) {
-        Some(holder) => Err(EditError::KeyInUse { key: key.fingerprint(), holder: holder.principal.clone() }),
-        None => Ok(()),
-    }
 }
 
 fn listed(names: &[String]) -> String {
@@ -460,7 +512,7 @@ threshold = 1
     fn add(name: &str, seed: u8, scopes: &[&str], not_after: Option<&str>) -> Edit {
         Edit::Add(AddPrincipal {
             name: name.into(),
-            key: key(seed),
+            key: NewKey::Ssh(key(seed)),
             scopes: scopes.iter().map(|scope| (*scope).to_owned()).collect(),
             not_after: not_after.map(str::to_owned),
         })
@@ -468,7 +520,12 @@ threshold = 1
 
     fn rotate(name: &str, seed: Option<u8>, remove: Option<u8>) -> Edit {
         let remove = remove.map(|seed| key(seed).fingerprint());
-        Edit::Rotate(Rotate { name: name.into(), key: seed.map(key), remove, not_after: None })
+        Edit::Rotate(Rotate {
+            name: name.into(),
+            key: seed.map(|seed| NewKey::Ssh(key(seed))),
+            remove,
+            not_after: None,
+        })
     }
 
     #[test]

@@ -6,6 +6,8 @@ use std::time::Duration;
 use crate::error::{Code, Explain, Problem, escaped};
 use crate::system::exec::{self, Program};
 use crate::trust::key::{KeyError, PublicKey};
+use crate::trust::openpgp::Fingerprint;
+use crate::trust::policy::{Holder, Policy};
 
 /// Signing may wait for a touch of a security key.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -61,6 +63,33 @@ impl Explain for GitError {
             GitError::NoKey => "git config --global gpg.format ssh; git config --global user.signingkey ~/.ssh/id_ed25519.pub — `abide init --new-key PATH` can make a key".into(),
             GitError::KeyUnreadable { .. } => "point `git config user.signingkey` at the .pub file of your key".into(),
             GitError::Key(_) => "make an Ed25519 key with `ssh-keygen -t ed25519`, or `ssh-keygen -t ed25519-sk` on a security key".into(),
+        }
+    }
+}
+
+/// The key that Git signs with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SigningKey {
+    /// Of OpenSSH.
+    Ssh(PublicKey),
+    /// Of GnuPG, by its fingerprint.
+    OpenPgp(Fingerprint),
+}
+
+impl SigningKey {
+    /// Its fingerprint.
+    pub fn fingerprint(&self) -> String {
+        match self {
+            SigningKey::Ssh(key) => key.fingerprint(),
+            SigningKey::OpenPgp(name) => name.to_string(),
+        }
+    }
+
+    /// Whose it is under a policy.
+    pub fn holder<'a>(&self, policy: &'a Policy) -> Option<&'a Holder> {
+        match self {
+            SigningKey::Ssh(key) => policy.holder(key),
+            SigningKey::OpenPgp(name) => policy.openpgp_key(name).map(|(_, holder)| holder),
         }
     }
 }
@@ -195,6 +224,30 @@ impl Git {
         read_key(&public_half(&path))
     }
 
+    /// The key that Git signs with, for a policy that may know OpenPGP keys: of several that GnuPG could take, the one that the
+    /// policy knows.
+    ///
+    /// # Errors
+    /// `E742` to `E744`.
+    pub fn signer(&self, policy: &Policy) -> Result<SigningKey, GitError> {
+        let format = self.ask(&["config", "--get", "gpg.format"]);
+        if !policy.takes_openpgp() || format.is_some_and(|format| format != "openpgp") {
+            return self.signing_key().map(SigningKey::Ssh);
+        }
+        let program = ["gpg.openpgp.program", "gpg.program"];
+        let program = program.iter().find_map(|name| self.ask(&["config", "--get", name]));
+        let wanted = match self.ask(&["config", "--get", "user.signingkey"]) {
+            Some(key) => key,
+            None => self.identity()?,
+        };
+        let program = program.unwrap_or_else(|| "gpg".into());
+        let argv = [&program, "--batch", "--with-colons", "--list-secret-keys", "--", &wanted];
+        let output = self.program(&argv, b"", false)?;
+        let names = fingerprints(&String::from_utf8_lossy(&output.stdout));
+        let known = names.iter().find(|name| policy.openpgp_key(name).is_some());
+        known.or(names.first()).map(|name| SigningKey::OpenPgp(*name)).ok_or(GitError::NoKey)
+    }
+
     /// Without `user.signingkey` Git asks the command in `gpg.ssh.defaultKeyCommand`, mostly `ssh-add -L`.
     fn default_key(&self) -> Result<PublicKey, GitError> {
         let command = self.ask(&["config", "--get", "gpg.ssh.defaultKeyCommand"]).ok_or(GitError::NoKey)?;
@@ -229,6 +282,12 @@ impl Git {
     }
 }
 
+/// The fingerprints in what `gpg --with-colons` lists: the tenth field of each `fpr` record.
+fn fingerprints(listing: &str) -> Vec<Fingerprint> {
+    let records = listing.lines().filter_map(|line| line.strip_prefix("fpr:"));
+    records.filter_map(|record| Fingerprint::parse(record.split(':').nth(8)?)).collect()
+}
+
 /// Where `ssh-keygen` leaves the public half of a key.
 pub(super) fn public_half(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
@@ -244,4 +303,18 @@ pub fn read_key(path: &Path) -> Result<PublicKey, GitError> {
     let line = std::fs::read_to_string(path)
         .map_err(|source| GitError::KeyUnreadable { path: path.to_owned(), source })?;
     PublicKey::parse(line.trim_end()).map_err(GitError::Key)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fingerprints_are_read_from_a_listing() {
+        let listing = "sec:u:255:22:44AB1C91C5E86C1C:1700000000:::u:::scESC:::+::ed25519:::0:\n\
+            fpr:::::::::0123456789ABCDEF0123456789ABCDEF01234567:\n\
+            grp:::::::::0123456789ABCDEF0123456789ABCDEF00000000:\nfpr:short:\n";
+        let names: Vec<String> = fingerprints(listing).iter().map(ToString::to_string).collect();
+        assert_eq!(names, ["0123456789ABCDEF0123456789ABCDEF01234567"]);
+    }
 }

@@ -221,7 +221,7 @@ fn from_agent(git: &Git, policy: &Policy) -> Result<tempfile::NamedTempFile, Pro
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let held = text.lines().filter_map(|line| PublicKey::parse(line).ok());
     let key = held.into_iter().find(|key| policy.heartbeat_keys().iter().any(|known| known.key == *key));
-    let none = || BeatError::Key { key: "no key of the agent".into(), known: known(policy) };
+    let none = || BeatError::Key { key: "what the agent holds".into(), known: known(policy) };
     let key = key.ok_or_else(none)?;
     let mut file = tempfile::Builder::new().suffix(".pub").tempfile().map_err(BeatError::Temporary)?;
     writeln!(file, "{key}").map_err(BeatError::Temporary)?;

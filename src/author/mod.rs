@@ -15,7 +15,7 @@ mod repository;
 
 pub use approve::{Approval, ApproveError, Claim, Form, Review, approve, missing, push, remote, review};
 pub use changes::{ChangedFile, changes};
-pub use edit::{AddPrincipal, Edit, EditError, Edited, Rotate, edit};
-pub use git::{Git, GitError, read_key};
+pub use edit::{AddPrincipal, Edit, EditError, Edited, NewKey, Rotate, edit};
+pub use git::{Git, GitError, SigningKey, read_key};
 pub use heartbeat::{Beat, BeatError, Key as BeatKey, Order, beat};
 pub use repository::{RepositoryError, Start, policy_of, remember};

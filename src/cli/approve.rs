@@ -87,7 +87,7 @@ pub fn run(global: &Global, arguments: &Arguments) -> Answer {
         return Ok(OK);
     }
     let git = Git::at(&arguments.repo, std::io::stdin().is_terminal());
-    let claim = review.claim(&git.signing_key()?, clock::now())?;
+    let claim = review.claim(&git.signer(review.policy())?, clock::now())?;
     match global.output {
         Output::Text => terminal::data(&shown),
         Output::Json => talk(&shown),
@@ -193,7 +193,7 @@ fn needs(needs: &[Need]) -> String {
 fn vouches(review: &Review, claim: &Claim) -> String {
     let unsigned = review.commits.iter().filter(|commit| commit.under_seal.is_some()).count();
     let mut text = format!(
-        "You sign as {} with {}, for {}.\nYou vouch that every host of fleet {} may go from {} to exactly the tree {}: each line above, \
+        "You sign as {} with {}, for {}.\nYou vouch that every host of fleet {} may go from {} to exactly the tree {}: each change above, \
          applied as root, whoever wrote it.",
         claim.signer,
         claim.key,

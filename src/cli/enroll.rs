@@ -6,6 +6,7 @@ use std::io::{BufRead as _, IsTerminal as _};
 
 use super::terminal::{self, Style, paint, talk};
 use super::{Answer, CommandError, DIFFERS, FAILED, Global, OK, need_root};
+use crate::config::Span;
 use crate::converge::{Request, Site, converge};
 use crate::daemon::poll;
 use crate::enroll::{EnrollError, Enrolled, Invitation, enroll, with_url};
@@ -16,7 +17,8 @@ use crate::report::{Event, EventKind, journal};
 use crate::state::State;
 use crate::system::systemd::{Systemd, UnitChange};
 use crate::system::{clock, free_bytes, process_exists};
-use crate::trust::{FreshnessRule, Introduction, IntroductionKey, RootOfTrust};
+use crate::trust::IntroductionKey;
+use crate::trust::key::PublicKey;
 
 /// The service that enrolment starts.
 const SERVICE: &str = "abide.service";
@@ -43,6 +45,12 @@ pub struct Arguments {
     /// The ref to follow.
     #[arg(long = "ref", default_value = "refs/heads/main")]
     reference: String,
+    /// Apply only what a heartbeat names that is not older than this, such as `24h`.
+    #[arg(long, value_name = "TIME", value_parser = Span::parse)]
+    max_age: Option<Span>,
+    /// A public key that may break the glass on this host; may be given several times.
+    #[arg(long, value_name = "KEY", value_parser = break_glass_key)]
+    break_glass: Vec<PublicKey>,
     /// Do not ask.
     #[arg(long)]
     yes: bool,
@@ -64,6 +72,10 @@ fn whole_commit(text: &str) -> Result<String, String> {
     }
 }
 
+fn break_glass_key(text: &str) -> Result<PublicKey, String> {
+    PublicKey::parse(text).map_err(|error| error.to_string())
+}
+
 /// Runs the command.
 ///
 /// # Errors
@@ -82,6 +94,8 @@ pub fn run(global: &Global, arguments: &Arguments) -> Answer {
         introduction: introduction.clone(),
         key: key.clone(),
         reference: arguments.reference.clone(),
+        max_age: arguments.max_age,
+        break_glass: arguments.break_glass.clone(),
     };
     if let (true, Some(fleet)) = (arguments.print, &arguments.fleet) {
         print(&invitation, fleet);
@@ -150,6 +164,7 @@ fn confirm(global: &Global, yes: bool) -> Result<(), Problem> {
 
 /// Takes the root of trust away again.
 fn forget(global: &Global) -> Result<(), Problem> {
+    crate::enroll::forget(&global.paths())?;
     let path = global.paths().trust();
     crate::system::replace::remove(&path).map_err(|source| EnrollError::Write { path, source })?;
     Ok(())
@@ -171,13 +186,7 @@ fn start(global: &Global, invitation: &Invitation) -> Result<(), Problem> {
 }
 
 fn print(invitation: &Invitation, fleet: &str) {
-    let root = RootOfTrust {
-        fleet: fleet.to_owned(),
-        reference: invitation.reference.clone(),
-        introduction: Introduction { commit: invitation.introduction.clone(), key: invitation.key.clone() },
-        freshness: FreshnessRule::default(),
-        break_glass: Vec::new(),
-    };
+    let root = invitation.root(fleet);
     terminal::data(&format!(
         "# /etc/abide/trust.toml\n{}\n# /etc/abide/abide.toml\n{}",
         root.to_toml(),

@@ -4,7 +4,7 @@ use clap::Args;
 
 use super::terminal::{Style, data, paint};
 use super::{Answer, Global, OK, Output, open_state};
-use crate::error::escaped;
+use crate::error::{escaped, escaped_json};
 use crate::report::Event;
 use crate::report::event::Priority;
 
@@ -47,7 +47,7 @@ pub fn run(global: &Global, arguments: &Arguments) -> Answer {
 fn show(global: &Global, event: &Event) {
     if global.output == Output::Json {
         // One object per line, so that a follower can read as it comes.
-        data(&format!("{}\n", serde_json::to_string(event).unwrap_or_default()));
+        data(&format!("{}\n", escaped_json(&serde_json::to_string(event).unwrap_or_default())));
         return;
     }
     let style = match event.kind.map(|kind| kind.description().priority) {

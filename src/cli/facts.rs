@@ -14,6 +14,7 @@ pub struct Arguments {}
 pub fn run(global: &Global, _arguments: &Arguments) -> Answer {
     let facts = Facts::gather(&global.paths().facts())?;
     // Facts are plain data with string keys: they always serialise.
-    terminal::data(&format!("{}\n", serde_json::to_string_pretty(&facts).unwrap_or_default()));
+    let json = serde_json::to_string_pretty(&facts).unwrap_or_default();
+    terminal::data(&format!("{}\n", crate::error::escaped_json(&json)));
     Ok(OK)
 }

@@ -7,6 +7,7 @@ use crate::config::{self, ConfigError};
 use crate::error::escaped;
 use crate::source::{self, Note};
 use crate::system::clock;
+use crate::system::sandbox::{self, Rules, Surroundings};
 use crate::trust::RootOfTrust;
 
 /// Polls the remotes once; run by abide-fetch.service, as its user.
@@ -29,7 +30,14 @@ pub fn run(global: &Global, _arguments: &Arguments) -> Answer {
     let (mut settings, _) = config::load_or_last(&paths, &paths.spool.join("settings.toml"))?;
     settings.source.reference = RootOfTrust::load(&paths.trust())?.reference;
     let before = source::read_note(&paths.spool).ok().flatten().unwrap_or_default();
-    let note = source::fetch::poll(&settings.source, &settings.limits, &paths.spool, clock::now());
+    let rules = Rules::fetcher(&paths, &settings.source, |name| std::env::var_os(name));
+    let sandbox = sandbox::enter(&rules);
+    let required = sandbox.demand(settings.agent.require_sandbox, "fetcher", Surroundings::Unit);
+    let (spool, now) = (&paths.spool, clock::now());
+    let note = match required {
+        Ok(()) => source::fetch::poll(&settings.source, &settings.limits, spool, now, sandbox),
+        Err(error) => source::fetch::refuse(spool, now, error, sandbox),
+    };
     // A service's journal needs no line for each poll that is like the one before.
     if is_news(&before, &note) || std::env::var_os("JOURNAL_STREAM").is_none() {
         global.print(&note, || describe(&note));

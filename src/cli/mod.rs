@@ -29,7 +29,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use crate::config::Paths;
-use crate::error::{Code, Explain, Problem};
+use crate::error::{Code, Explain, Problem, escaped_json};
 use crate::state::State;
 
 /// Exit code of a command that did what was asked.
@@ -96,7 +96,7 @@ impl Global {
         match self.output {
             Output::Text => terminal::data(&text()),
             Output::Json => match serde_json::to_string_pretty(value) {
-                Ok(json) => terminal::data(&format!("{json}\n")),
+                Ok(json) => terminal::data(&format!("{}\n", escaped_json(&json))),
                 Err(error) => terminal::complain(&format!("cannot be shown as JSON: {error}")),
             },
         }
@@ -324,7 +324,10 @@ mod tests {
 
     #[test]
     fn every_command_has_an_example() {
-        for command in super::definition().get_subcommands() {
+        let definition = super::definition();
+        let commands =
+            definition.get_subcommands().flat_map(|own| std::iter::once(own).chain(own.get_subcommands()));
+        for command in commands {
             let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
             assert!(help.contains("Example"), "`abide {}` has no example in its help", command.get_name());
         }

@@ -7,8 +7,8 @@ use super::terminal::{Style, ago, paint, when};
 use super::{Answer, DIFFERS, Global, OK};
 use crate::config::Paths;
 use crate::error::escaped;
-use crate::report::status::{AgentStatus, Health, RunStatus, Status, Sync, load};
-use crate::trust::Revision;
+use crate::report::status::{AgentStatus, Health, NewsStatus, RunStatus, Status, Sync, load};
+use crate::trust::{FreshnessMode, Revision};
 
 /// Shows revision, signer, sync, health, what differs, the last and the next poll.
 #[derive(Args)]
@@ -60,7 +60,25 @@ fn render(status: &Status, now: i64) -> String {
         }
     }
     render_agent(&mut text, status.agent.as_ref(), now);
+    render_sandbox(&mut text, status);
     text
+}
+
+/// Which layers confine which process.
+fn render_sandbox(text: &mut String, status: &Status) {
+    let run = status.run.as_ref().and_then(|run| run.sandbox.as_ref());
+    let agent = status.agent.as_ref();
+    let fetcher = agent.and_then(|agent| agent.poll.as_ref()?.sandbox.as_ref());
+    let processes =
+        [("run", run), ("agent", agent.and_then(|agent| agent.sandbox.as_ref())), ("fetcher", fetcher)];
+    for (place, (process, sandbox)) in
+        processes.into_iter().filter_map(|(process, sandbox)| Some((process, sandbox?))).enumerate()
+    {
+        let label = if place == 0 { "Sandbox" } else { "" };
+        // The fetcher's note is believed by nobody: it is shown as what it is.
+        let note = if process == "fetcher" { "; by its own words" } else { "" };
+        let _ = writeln!(text, "{label:<9} {process}: {}{note}", escaped(&sandbox.to_string()));
+    }
 }
 
 fn render_run(text: &mut String, run: &RunStatus, now: i64) {
@@ -91,6 +109,15 @@ fn render_run(text: &mut String, run: &RunStatus, now: i64) {
             escaped(&suspended.reason)
         );
     }
+    if let Some(news) = &run.news {
+        render_news(text, news, now);
+    }
+    if let Some(trusted) = run.clock {
+        let _ = writeln!(text, "{} keys are judged by {}", paint("Clock", Style::Odd), when(trusted, now));
+    }
+    if let Some(pending) = &run.pending {
+        let _ = writeln!(text, "{} {}", paint("…", Style::Odd), pending.to_string().replace('\n', "\n  "));
+    }
     for (resource, difference) in &run.differing {
         let _ = writeln!(text, "  {} {}  {}", paint("≠", Style::Odd), escaped(resource), escaped(difference));
     }
@@ -99,6 +126,30 @@ fn render_run(text: &mut String, run: &RunStatus, now: i64) {
     }
     for problem in &run.problems {
         let _ = writeln!(text, "{} {}", paint("✗", Style::Bad), problem.to_string().replace('\n', "\n  "));
+    }
+}
+
+fn render_news(text: &mut String, news: &NewsStatus, now: i64) {
+    // Time goes on after the run that looked.
+    let stale = news.stale || news.until.is_none_or(|until| until < now);
+    let mode = match news.mode {
+        FreshnessMode::Require => "required",
+        FreshnessMode::Warn => "only reported",
+    };
+    let state = match (stale, news.until) {
+        (false, Some(until)) => format!("fresh, {mode}, ends {}", ago(until, now)),
+        (true, Some(until)) => format!("stale, {mode}, ended {}", ago(until, now)),
+        (_, None) => format!("stale, {mode}, no heartbeat has ever counted"),
+    };
+    let style = if stale { Style::Bad } else { Style::Good };
+    let _ = writeln!(text, "News      {}", paint(&state, style));
+    if let Some(heartbeat) = &news.heartbeat {
+        let (issued, expires) = (when(heartbeat.issued, now), when(heartbeat.expires, now));
+        let _ = writeln!(text, "          heartbeat {} of {issued}, expires {expires}", heartbeat.sequence);
+        let _ = writeln!(text, "          signed by {}", escaped(&heartbeat.key));
+    }
+    if let Some(problem) = &news.problem {
+        let _ = writeln!(text, "{} {}", paint("…", Style::Odd), problem.to_string().replace('\n', "\n  "));
     }
 }
 
@@ -125,7 +176,7 @@ fn render_agent(text: &mut String, agent: Option<&AgentStatus>, now: i64) {
             let _ = writeln!(text, "Last poll {}, {result}", when(note.time, now));
             if note.failures > 0 {
                 for problem in &note.problems {
-                    let head = format!("[{}] {}: {}", problem.code, problem.url, problem.what);
+                    let head = problem.to_string();
                     let _ = writeln!(
                         text,
                         "{} {}\n     do: {}",

@@ -86,7 +86,7 @@ fn write(
 }
 
 /// Has the agent look at once: it shows the pause in the status, or heals what drifted meanwhile.
-fn wake(global: &Global) {
+pub(super) fn wake(global: &Global) {
     let agent: AgentStatus = load(&global.paths().agent_status()).unwrap_or_default();
     if process_exists(agent.pid) && signal_reload(agent.pid).is_err() {
         talk("the agent could not be told; it will notice with its next check");

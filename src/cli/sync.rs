@@ -15,6 +15,7 @@ use crate::report::status::{Health, Sync, load};
 use crate::report::{journal, status};
 use crate::resource::ResourceId;
 use crate::state::Cause;
+use crate::system::sandbox::{self, Confinement, Rules, Surroundings};
 
 /// Fetches, proves, plans and applies, now.
 #[derive(Args)]
@@ -73,6 +74,11 @@ pub fn run(global: &Global, arguments: &Arguments) -> Answer {
     if arguments.wait {
         return wait(global, &site);
     }
+    let sandbox = confine(&site, by_hand).inspect_err(|problem| {
+        if !arguments.dry_run {
+            report_failure(&paths, arguments.cause, problem);
+        }
+    })?;
     let polled = !by_hand || arguments.no_fetch || fetch(&site);
     let request = Request {
         cause: arguments.cause,
@@ -80,6 +86,7 @@ pub fn run(global: &Global, arguments: &Arguments) -> Answer {
         prune: arguments.prune,
         dry_run: arguments.dry_run,
         rehash: arguments.rehash,
+        sandbox: Some(sandbox),
     };
     let report = converge(&site, &request, &mut |progress| match progress {
         _ if by_hand => terminal::progress(progress),
@@ -92,6 +99,14 @@ pub fn run(global: &Global, arguments: &Arguments) -> Answer {
         global.print(&report.status, || render(&report, arguments.dry_run));
     }
     Ok(if polled { exit_code(&report.status) } else { FAILED })
+}
+
+/// Puts the sandbox around this process, once there is nothing left to do that leaves it.
+fn confine(site: &Site, by_hand: bool) -> Result<Confinement, Problem> {
+    let sandbox = sandbox::enter(&Rules::converger());
+    let surroundings = if by_hand { Surroundings::Shell } else { Surroundings::Unit };
+    sandbox.demand(site.settings.agent.require_sandbox, "converger", surroundings)?;
+    Ok(sandbox)
 }
 
 fn exit_code(status: &status::RunStatus) -> u8 {
@@ -110,7 +125,7 @@ fn fetch(site: &Site) -> bool {
         terminal::complain(&problem.to_string());
     }
     for problem in poll.note.iter().filter(|note| note.failures > 0).flat_map(|note| &note.problems) {
-        terminal::complain(&escaped(&format!("[{}] {}: {}", problem.code, problem.url, problem.what)));
+        terminal::complain(&escaped(&problem.to_string()));
         terminal::talk(&format!("     do: {}", escaped(&problem.remedy)));
     }
     poll.problem.is_none() && !failed

@@ -24,7 +24,7 @@ pub fn complain(text: &str) {
 /// Prints a problem; as JSON on standard error when JSON was asked for.
 pub fn problem(global: &Global, problem: &Problem) {
     match (global.output, serde_json::to_string(problem)) {
-        (Output::Json, Ok(json)) => talk(&json),
+        (Output::Json, Ok(json)) => talk(&crate::error::escaped_json(&json)),
         _ => complain(&problem.to_string()),
     }
 }

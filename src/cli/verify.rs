@@ -13,6 +13,7 @@ use crate::config::{ConfigError, Limits};
 use crate::error::{Code, Explain, Problem, escaped};
 use crate::source::store::{Repository, Store};
 use crate::source::{self, Candidate, Objects};
+use crate::state::News;
 use crate::system::clock;
 use crate::trust::explain::{Explained, Outcome, explain};
 use crate::trust::{
@@ -199,12 +200,11 @@ fn on_host(global: &Global, arguments: &Arguments) -> Result<Explanation, Proble
         }
         None => RootOfTrust::load(&paths.trust())?,
     };
-    let mark = match open_state(global)? {
-        Some(state) => {
-            state.high_water()?.map(|mark| HighWater { commit: mark.commit, payload: mark.payload })
-        }
-        None => None,
+    let (mark, news) = match open_state(global)? {
+        Some(state) => (state.high_water()?, state.news()?),
+        None => (None, News::default()),
     };
+    let mark = mark.map(|mark| HighWater { commit: mark.commit, payload: mark.payload });
     let store = Store::open(&paths.store(), &Limits::default())?;
     // The note is as untrusted here as in a run; without one that can be read the mark is explained.
     let note = source::read_note(&paths.spool).ok().flatten().unwrap_or_default();
@@ -217,7 +217,7 @@ fn on_host(global: &Global, arguments: &Arguments) -> Result<Explanation, Proble
     let tip = ObjectId::from_hex(revision.as_bytes())
         .map_err(|_| VerifyError::NotACommit { revision: escaped(&revision) })?;
     let candidate = store.candidate(tip, &note);
-    look(&store, &root, Memory { high_water: mark, heartbeat: None }, &candidate)
+    look(&store, &root, Memory { high_water: mark, heartbeat: news.heartbeat }, &candidate)
 }
 
 fn look(

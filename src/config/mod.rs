@@ -8,7 +8,7 @@ mod settings;
 
 pub use duration::Span;
 pub use paths::Paths;
-pub use settings::{Agent, Apply, HostSettings, Limits, Settings, Source};
+pub use settings::{Agent, Apply, HostSettings, Law, Limits, Settings, Source};
 
 use std::path::{Path, PathBuf};
 
@@ -171,6 +171,36 @@ fn check(settings: &Settings, root: &Node) -> Result<(), DeclareError> {
     if settings.apply.prune_limit > 100 {
         return Err(at("apply", "prune-limit").error("`prune-limit` is a percentage", "give 0 to 100"));
     }
+    check_law(&settings.law).map_err(|(key, message, help)| at("law", key).error(message, help))
+}
+
+/// What forbids nothing because of a slip is worse than no law.
+fn check_law(law: &Law) -> Result<(), (&'static str, String, &'static str)> {
+    let known = |word: &String| crate::resource::KINDS.iter().any(|kind| kind.name == word);
+    if let Some(word) = law.kinds.iter().find(|word| !known(word)) {
+        let message = format!("there is no kind `{}`", crate::error::escaped(word));
+        return Err(("kinds", message, "`file`, `command` and the other kinds of docs/manual/kinds.md"));
+    }
+    for path in &law.paths {
+        if let Err(reason) = crate::plan::law::path_pattern(path) {
+            let message = format!("`{}` cannot be a pattern of paths: {reason}", crate::error::escaped(path));
+            return Err((
+                "paths",
+                message,
+                "write an absolute path, such as \"/etc/ssh\" or \"/srv/**/secret\"",
+            ));
+        }
+    }
+    let plain = |unit: &String| crate::plan::law::is_unit_pattern(unit);
+    if let Some(unit) = law.units.iter().find(|unit| !plain(unit)) {
+        let message = format!("`{}` is not the full name of a unit", crate::error::escaped(unit));
+        return Err(("units", message, "write it with its type, such as \"sshd.service\" or \"backup-*\""));
+    }
+    for (key, words) in [("packages", &law.packages), ("commands", &law.commands)] {
+        if words.iter().any(String::is_empty) {
+            return Err((key, "an empty name forbids nothing".into(), "remove it, or write `*` for all"));
+        }
+    }
     Ok(())
 }
 
@@ -221,6 +251,12 @@ mod tests {
             ("[source]\nurls = [\"ftp://x\"]\n", "use https://"),
             ("[agent]\nevents = \"yes\"\n", "abide.toml:2:10"),
             ("[source\n", "abide.toml:1"),
+            ("[law]\nkinds = [\"comand\"]\n", "no kind `comand`"),
+            ("[law]\npaths = [\"etc/ssh\"]\n", "absolute"),
+            ("[law]\npaths = [\"/etc/../x\"]\n", "`..`"),
+            ("[law]\nunits = [\"sshd\"]\n", "with its type"),
+            ("[law]\npackages = [\"\"]\n", "forbids nothing"),
+            ("[law]\nunit = []\n", "did you mean `units`?"),
         ] {
             assert!(problem(text).contains(expected), "{}", problem(text));
         }

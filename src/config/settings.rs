@@ -20,6 +20,8 @@ pub struct Settings {
     pub agent: Agent,
     /// What a run may do.
     pub apply: Apply,
+    /// What no branch may declare for this host: a revision that does is refused whole. `enforce = false` declares nothing.
+    pub law: Law,
 }
 
 /// `[source]`: the remotes and how to reach them.
@@ -127,11 +129,14 @@ pub struct Agent {
     pub rehash_every: u32,
     /// Heal drift at once, by watching files, units and the package database.
     pub events: bool,
+    /// Neither fetch nor converge where the kernel or the units leave out a part of the sandbox that abide asks for; `abide status`
+    /// shows what there is. Landlock is whole from Linux 6.12 on.
+    pub require_sandbox: bool,
 }
 
 impl Default for Agent {
     fn default() -> Agent {
-        Agent { check: Span::minutes(15), rehash_every: 24, events: true }
+        Agent { check: Span::minutes(15), rehash_every: 24, events: true, require_sandbox: false }
     }
 }
 
@@ -157,5 +162,30 @@ impl Default for Apply {
             package_index_age: Span::minutes(24 * 60),
             backup_bytes: 64 << 20,
         }
+    }
+}
+
+/// `[law]`: what no branch may declare for this host.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct Law {
+    /// Kinds of resource, such as `"command"`.
+    pub kinds: Vec<String>,
+    /// Absolute paths with `*` and `?` within one component and `**` for any number of components. What matches is forbidden with
+    /// everything below it, by whatever kind, symlink or mount it would be reached.
+    pub paths: Vec<String>,
+    /// Units by their full name, with `*` and `?`, such as `"sshd.service"`: their state, their files and their drop-ins.
+    pub units: Vec<String>,
+    /// Packages, with `*` and `?`; also as a dependency of another one, and as one that would be removed.
+    pub packages: Vec<String>,
+    /// Programs, with `*` and `?`, that no `command`, guard or `validate` may run: compared with the program as it is written, with
+    /// the last part of its path, and with the whole command line.
+    pub commands: Vec<String>,
+}
+
+impl Law {
+    /// Whether it forbids nothing.
+    pub fn is_empty(&self) -> bool {
+        *self == Law::default()
     }
 }

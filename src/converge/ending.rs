@@ -240,6 +240,7 @@ impl Run<'_> {
             let events = self.recorder.take_events();
             self.state.add_events(&events)?;
         }
+        self.remember_time()?;
         let status = self.recorder.finish(clock::now(), took);
         if !self.request.dry_run && self.request.only.is_empty() {
             save(&self.site.paths.status(), status)

@@ -4,9 +4,11 @@
 
 mod ending;
 mod failing;
+mod news;
 mod planning;
 mod proving;
 mod site;
+mod time;
 
 use std::collections::BTreeSet;
 use std::time::Instant;
@@ -25,10 +27,13 @@ use crate::state::{Cause, RunStart, State};
 use crate::system::facts::Facts;
 use crate::system::fs::Fingerprints;
 use crate::system::lock::Lock;
+use crate::system::sandbox::Confinement;
 use crate::system::{Host, clock};
+use crate::trust::Freshness;
 
 pub use failing::report_failure;
 pub use site::{ConvergeError, Site};
+pub use time::ClockError;
 
 /// What a run is asked to do.
 #[derive(Debug, Clone)]
@@ -43,11 +48,20 @@ pub struct Request {
     pub dry_run: bool,
     /// Read every file's content again.
     pub rehash: bool,
+    /// What confines the process that runs; for the status.
+    pub sandbox: Option<Confinement>,
 }
 
 impl Default for Request {
     fn default() -> Request {
-        Request { cause: Cause::Operator, only: BTreeSet::new(), prune: false, dry_run: false, rehash: false }
+        Request {
+            cause: Cause::Operator,
+            only: BTreeSet::new(),
+            prune: false,
+            dry_run: false,
+            rehash: false,
+            sandbox: None,
+        }
     }
 }
 
@@ -81,7 +95,9 @@ pub fn converge(site: &Site, request: &Request, progress: &mut Tell<'_>) -> Resu
 
 fn attempt(site: &Site, request: &Request, progress: &mut Tell<'_>) -> Result<Report, Problem> {
     let mut run = Run::begin(site, request, progress)?;
-    let target = match run.frozen {
+    run.judge_clock()?;
+    run.judge_memory()?;
+    let target = match run.frozen || run.lost {
         true => run.last(),
         false => {
             let candidate = run.take();
@@ -112,6 +128,12 @@ struct Run<'a> {
     recorder: Recorder,
     /// What the host is to be judged by cannot be read: what was enforced last stays, and nothing new is looked at.
     frozen: bool,
+    /// The state was lost: what is enforced still is kept, and nothing new is looked at.
+    lost: bool,
+    /// The time that keys and heartbeats are judged by.
+    time: time::Time,
+    /// What a judgement of this run found out about heartbeats.
+    freshness: Option<Freshness>,
     /// Held until the run is over.
     _lock: Lock,
 }
@@ -135,6 +157,7 @@ impl<'a> Run<'a> {
         let lock = site.lock(progress)?;
         let mut recorder = Recorder::default();
         recorder.status.cause = request.cause.word().to_owned();
+        recorder.status.sandbox.clone_from(&request.sandbox);
         if !request.dry_run
             && let Some(recovered) = apply::recover(&mut state, &mut effector(&mut host, site))?
         {
@@ -151,7 +174,23 @@ impl<'a> Run<'a> {
         let facts = facts.unwrap_or_default();
         let fingerprints = Fingerprints::load(&site.paths.fingerprints());
         let (store, _lock) = (None, lock);
-        Ok(Run { site, request, started, state, store, host, fingerprints, facts, recorder, frozen, _lock })
+        let (time, freshness, lost) = (news::time(&state)?, None, false);
+        Ok(Run {
+            site,
+            request,
+            started,
+            state,
+            store,
+            host,
+            fingerprints,
+            facts,
+            recorder,
+            frozen,
+            lost,
+            time,
+            freshness,
+            _lock,
+        })
     }
 
     /// The object store, opened when it is needed first: a run that finds nothing new does without.
@@ -231,6 +270,7 @@ impl<'a> Run<'a> {
 
 fn effector<'a>(host: &'a mut Host, site: &Site) -> LocalHost<'a> {
     LocalHost::new(host, &site.paths.backups(), site.settings.apply.backup_bytes)
+        .under(&site.paths, &site.settings.law)
 }
 
 /// Contents of declared files, from the manifest or the object store.

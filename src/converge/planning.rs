@@ -1,17 +1,22 @@
 //! Observe and plan; ask the package manager what is possible before anything is touched.
 
+use std::cell::LazyCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::{Run, Target};
-use crate::error::{Code, Problem};
-use crate::plan::{self, Effect, Managed, PackageAction, PackageOperation, Plan, PlanError, Prune, Scope};
+use crate::error::{Code, Explain as _, Problem};
+use crate::plan::law::{Breach, Law};
+use crate::plan::{
+    self, Effect, Managed, PackageAction, PackageOperation, Plan, PlanError, Prune, Reach, Scope,
+};
 use crate::progress::Tell;
 use crate::report::EventKind;
 use crate::resource::codes::VERSION_UNAVAILABLE;
 use crate::state::Cause;
 use crate::system::fs::Rehash;
 use crate::system::observe::Observed;
+use crate::system::packages::Simulation;
 use crate::system::{clock, packages};
 
 /// An index younger than this is not fetched again for a version that it does not have.
@@ -48,10 +53,17 @@ impl Run<'_> {
         let resources = &target.desired.rendered().resources;
         let settled = self.state.settled()?.is_some_and(|settled| settled == target.key.digest());
         let inventory = if settled { Vec::new() } else { self.inventory()? };
-        let needs = plan::needs(resources, &inventory);
+        let site = self.site;
+        let law = LazyCell::new(|| Law::of_host(&site.paths, &site.settings.law));
+        // What is in force was judged when it was new. The host's own law may be newer.
+        let forbidden = match target.known && self.site.settings.law.is_empty() {
+            true => BTreeMap::new(),
+            false => law.declared(resources),
+        };
+        let needs = plan::needs(resources, &inventory, &forbidden);
         let rehash = if self.request.rehash { Rehash::Always } else { Rehash::Never };
         let mut observed = self.host.observe(&needs, &mut self.fingerprints, rehash)?;
-        let scope = Scope { settled, ..self.scope()? };
+        let scope = Scope { forbidden, settled, ..self.scope()? };
         let mut plan = plan::make(resources, &inventory, &observed, &scope)?;
         match self.consult(&plan, &needs.offers, &mut observed, progress) {
             Ok(true) => plan = plan::make(resources, &inventory, &observed, &scope)?,
@@ -59,7 +71,13 @@ impl Run<'_> {
             // Without the archives there is no installing; everything else is kept as declared.
             Err(problem) => withdraw_packages(&mut plan, &in_words(problem.clone()), &problem.remedy),
         }
-        self.simulate(&mut plan);
+        if !plan.steps.is_empty() {
+            let forbidden = law.planned(&plan, &observed);
+            if !forbidden.is_empty() {
+                plan.withdraw(forbidden);
+            }
+            self.simulate(&mut plan, &law);
+        }
         // As with the target: the end of the process gives it back at once.
         std::mem::forget(observed);
         Ok(plan)
@@ -83,7 +101,7 @@ impl Run<'_> {
             (false, false) => Prune::Never,
         };
         let owed = self.state.owed()?.into_iter().map(|owed| (owed.resource, owed.reason)).collect();
-        Ok(Scope { only: self.request.only.clone(), prune, owed, settled: false })
+        Ok(Scope { only: self.request.only.clone(), prune, owed, forbidden: BTreeMap::new(), settled: false })
     }
 
     /// Looks up in the archives' index what the plan wants installed or cannot find a version for, and what shall be the latest.
@@ -127,15 +145,24 @@ impl Run<'_> {
         Ok(true)
     }
 
-    /// Refuses package actions that would remove something nobody asked to remove, or that do not fit together.
-    fn simulate(&mut self, plan: &mut Plan) {
+    /// Refuses package actions that would remove something nobody asked to remove, that would change something forbidden, or that
+    /// do not fit together.
+    fn simulate(&mut self, plan: &mut Plan, law: &Law) {
         let all: Vec<PackageAction> = actions(plan).map(|(_, action)| action.clone()).collect();
         if all.is_empty() {
             return;
         }
-        let complaint = match self.unasked_removals(&all) {
-            Ok(unasked) if unasked.is_empty() => return,
-            Ok(unasked) => format!("this would remove {}, which nobody asked for", unasked.join(", ")),
+        let complaint = match self.consequences(&all) {
+            Ok(simulation) => {
+                if let Some(breach) = breach(law, &simulation) {
+                    return withdraw(plan, breach.code(), &breach.to_string(), &breach.remedy());
+                }
+                let unasked = unasked_removals(simulation, &all);
+                if unasked.is_empty() {
+                    return;
+                }
+                format!("this would remove {}, which nobody asked for", unasked.join(", "))
+            }
             Err(problem) => in_words(problem),
         };
         withdraw_packages(
@@ -146,11 +173,22 @@ impl Run<'_> {
     }
 }
 
+/// What a simulated transaction would change although the host forbids it, if only as a dependency.
+fn breach(law: &Law, simulation: &Simulation) -> Option<Breach> {
+    let Simulation { installs, upgrades, downgrades, removes } = simulation;
+    let mut planned = [installs, upgrades, downgrades, removes].into_iter().flatten();
+    planned.find_map(|planned| law.allows(&Reach::Package { name: planned.name.clone(), gone: false }).err())
+}
+
 /// Takes every package action out of the plan, for one reason.
 fn withdraw_packages(plan: &mut Plan, complaint: &str, help: &str) {
+    withdraw(plan, Code("E305"), complaint, help);
+}
+
+fn withdraw(plan: &mut Plan, code: Code, complaint: &str, help: &str) {
     let error = |position: usize| {
         let resource = plan.steps[position].resource.clone();
-        (position, PlanError::new(resource, Code("E305"), complaint, help))
+        (position, PlanError::new(resource, code, complaint, help))
     };
     let impossible = actions(plan).map(|(position, _)| error(position)).collect();
     plan.withdraw(impossible);
@@ -161,22 +199,26 @@ fn in_words(problem: Problem) -> String {
 }
 
 impl Run<'_> {
-    fn unasked_removals(&mut self, actions: &[PackageAction]) -> Result<Vec<String>, Problem> {
+    /// What the package manager would do.
+    fn consequences(&mut self, actions: &[PackageAction]) -> Result<Simulation, Problem> {
         let dry_run = self.request.dry_run;
-        let Ok(manager) = self.host.packages() else { return Ok(Vec::new()) };
+        let Ok(manager) = self.host.packages() else { return Ok(Simulation::default()) };
         if dry_run && manager.index_age(clock::system_time()).is_none() {
-            return Ok(Vec::new());
+            return Ok(Simulation::default());
         }
-        let simulation = manager.simulate(actions)?;
-        let asked = |name: &str| {
-            let goes = |action: &PackageAction| {
-                matches!(action.operation, PackageOperation::Remove | PackageOperation::Purge)
-                    && action.name.split(':').next() == Some(name)
-            };
-            actions.iter().any(goes)
-        };
-        Ok(simulation.removes.into_iter().map(|planned| planned.name).filter(|name| !asked(name)).collect())
+        Ok(manager.simulate(actions)?)
     }
+}
+
+fn unasked_removals(simulation: Simulation, actions: &[PackageAction]) -> Vec<String> {
+    let asked = |name: &str| {
+        let goes = |action: &PackageAction| {
+            matches!(action.operation, PackageOperation::Remove | PackageOperation::Purge)
+                && action.name.split(':').next() == Some(name)
+        };
+        actions.iter().any(goes)
+    };
+    simulation.removes.into_iter().map(|planned| planned.name).filter(|name| !asked(name)).collect()
 }
 
 /// Every package action of a plan, with the position of its step.

@@ -1,13 +1,13 @@
 //! From the spool to a desired state: take, prove, render. Each with the last good state to fall back on.
 
 use super::{ConvergeError, Run, Target};
-use crate::error::Problem;
+use crate::error::{Explain as _, Problem};
 use crate::manifest::{self, CacheKey, Desired};
 use crate::report::EventKind;
 use crate::source::Candidate;
 use crate::state::Mark;
 use crate::system::clock;
-use crate::trust::{self, HighWater, Verified};
+use crate::trust::{self, Assessment, HighWater, Judgement, Memory, Verified};
 
 /// The commit that is to be enforced.
 pub(super) struct Proof {
@@ -29,11 +29,14 @@ impl Run<'_> {
     }
 
     fn try_take(&mut self) -> Result<Option<Candidate>, Problem> {
-        // The note costs one small file; only a tip that is not the high-water mark is worth opening the store for.
+        // The note costs one small file; only a tip that is not the high-water mark, or a heartbeat that did not count yet, is worth
+        // opening the store for.
         let note = crate::source::read_note(&self.site.paths.spool)?;
-        let Some(tip) = note.map(|note| note.tip).filter(|tip| !tip.is_empty()) else { return Ok(None) };
-        self.recorder.status.seen = Some(tip.clone());
-        if self.state.high_water()?.is_some_and(|mark| mark.commit == tip) {
+        let Some(note) = note.filter(|note| !note.tip.is_empty()) else { return Ok(None) };
+        self.recorder.status.seen = Some(note.tip.clone());
+        let heard = note.heartbeat.is_empty()
+            || self.state.news()?.heartbeat.is_some_and(|heartbeat| heartbeat.commit == note.heartbeat);
+        if heard && self.state.high_water()?.is_some_and(|mark| mark.commit == note.tip) {
             return Ok(None);
         }
         let spool = self.site.paths.spool.clone();
@@ -53,6 +56,7 @@ impl Run<'_> {
             Some(candidate) => self.judge(candidate, mark.as_ref()),
             None => None,
         };
+        self.weigh_news()?;
         match (verified, mark) {
             (Some(verified), _) => {
                 Ok(Some(Proof { commit: verified.revision().commit.clone(), verified: Some(verified) }))
@@ -78,29 +82,18 @@ impl Run<'_> {
     }
 
     fn try_judge(&mut self, candidate: &Candidate, mark: Option<&Mark>) -> Result<Option<Verified>, Problem> {
-        let now = clock::now();
         let known = mark.map(|mark| HighWater { commit: mark.commit.clone(), payload: mark.payload.clone() });
         let Some(root) = self.site.root.clone() else { return Ok(None) };
-        let judgement = trust::judge(self.store()?, &root, known.as_ref(), candidate, now)?;
-        let subject = match &judgement.rejection {
-            Some(rejection) => {
-                let problem = Problem::from(rejection);
-                let state = format!("{} {}", problem.code, candidate.tip);
-                if self.news("trust", &state)? {
-                    self.recorder.tell_problem(EventKind::RevisionRefused, &problem, now);
-                }
-                self.recorder.keep(problem);
-                state
-            }
-            None => String::new(),
-        };
-        if subject.is_empty() {
-            self.news("trust", "")?;
-        }
+        let memory = Memory { high_water: known.clone(), heartbeat: self.state.news()?.heartbeat };
+        let now = self.time.trusted;
+        let Assessment { judgement, freshness } =
+            trust::assess(self.store()?, &root, &memory, candidate, now)?;
+        self.hear(freshness)?;
+        self.report_verdict(&judgement, candidate)?;
         let Some(verified) = judgement.verified else { return Ok(None) };
         let raised = known.is_none_or(|known| known != judgement.high_water);
         if raised && !self.request.dry_run {
-            let revision = verified.revision();
+            let (revision, now) = (verified.revision(), clock::now());
             self.recorder.about(revision);
             let message = format!("{revision} by {} is proven: {}", revision.signer, revision.summary);
             self.recorder.tell(EventKind::RevisionAccepted, message, now);
@@ -110,8 +103,34 @@ impl Run<'_> {
                 payload: high_water.payload.clone(),
                 time: now,
             })?;
+            // From here on there is something to remember again.
+            self.news("memory", "")?;
         }
         Ok(Some(verified))
+    }
+
+    /// Reports what is refused and what waits, each once.
+    fn report_verdict(&mut self, judgement: &Judgement, candidate: &Candidate) -> Result<(), Problem> {
+        let refused = judgement.rejection.as_ref().map(Problem::from);
+        let subject = refused.as_ref().map(|problem| format!("{} {}", problem.code, candidate.tip));
+        if self.news("trust", subject.as_deref().unwrap_or_default())?
+            && let Some(problem) = &refused
+        {
+            self.recorder.tell_problem(EventKind::RevisionRefused, problem, clock::now());
+        }
+        refused.into_iter().for_each(|problem| self.recorder.keep(problem));
+        let pending = judgement.pending.as_ref();
+        let subject = pending.map(|pending| format!("{} {pending}", pending.code()));
+        let pending = pending.map(Problem::from);
+        if self.news("pending", subject.as_deref().unwrap_or_default())?
+            && let Some(problem) = &pending
+        {
+            self.recorder.tell_problem(EventKind::RevisionPending, problem, clock::now());
+        }
+        if pending.is_some() {
+            self.recorder.status.pending = pending;
+        }
+        Ok(())
     }
 
     /// What the proven commit says for this host; what was enforced last, when it says nothing that can be read.
@@ -179,7 +198,10 @@ impl Run<'_> {
     /// What was enforced last, which may be the same commit as it was rendered for other facts.
     pub(super) fn last(&mut self) -> Option<Target> {
         let Some(desired) = Desired::load_any(&self.site.paths.desired()) else {
-            self.recorder.keep(ConvergeError::NothingToEnforce.into());
+            // A lost state says itself what is to be done.
+            if !self.lost {
+                self.recorder.keep(ConvergeError::NothingToEnforce.into());
+            }
             return None;
         };
         self.recorder.about(desired.revision());

@@ -111,6 +111,14 @@ pub enum ConvergeError {
         /// What may have been meant.
         near: Option<String>,
     },
+    /// E050: this host has lost its state, and with it what it believed.
+    #[error(
+        "this host has lost its state: nothing says what it has accepted since the introduction {introduction}"
+    )]
+    StateLost {
+        /// Where proving would start again, in hex.
+        introduction: String,
+    },
     /// E722: there is no desired state that could be enforced.
     #[error("there is no earlier state that could be enforced instead")]
     NothingToEnforce,
@@ -122,6 +130,7 @@ impl Explain for ConvergeError {
             ConvergeError::Lock { .. } => "E720",
             ConvergeError::NothingProven => "E721",
             ConvergeError::NothingToEnforce => "E722",
+            ConvergeError::StateLost { .. } => "E050",
             ConvergeError::Write { .. } => "E723",
             ConvergeError::NotDeclared { .. } => "E726",
             ConvergeError::Content { .. } => "E724",
@@ -140,6 +149,9 @@ impl Explain for ConvergeError {
             ConvergeError::Write { .. } => "check the space and the rights of the folder".into(),
             ConvergeError::NothingProven => {
                 "`abide status` shows the last poll, `abide verify` why a commit is refused".into()
+            }
+            ConvergeError::StateLost { .. } => {
+                "compare the commit that an author sees on the branch with what `abide status` of other hosts shows, and run `abide trust confirm COMMIT` with it; for a new host, with the introduction".into()
             }
             ConvergeError::NothingToEnforce => "repair the branch; the errors above say what is wrong".into(),
         }

@@ -19,6 +19,7 @@ use crate::report::status::{AgentStatus, RunStatus, load, save};
 use crate::report::{Event, EventKind, journal};
 use crate::source::Note;
 use crate::state::Cause;
+use crate::system::sandbox::{self, Rules, Surroundings};
 use crate::system::systemd::{UnitWatch, watch};
 use crate::system::{clock, packages};
 
@@ -51,17 +52,26 @@ pub struct Agent {
     next_check: Instant,
     checks: u32,
     failures: u32,
-    /// The tip for which a run was started.
-    seen: Option<String>,
+    /// What was on offer when a run was started for it: tip, approvals and heartbeat.
+    seen: Option<Offer>,
     stopping: bool,
     /// What is wrong with the agent itself, each told once.
     troubles: BTreeMap<Trouble, Problem>,
+}
+
+/// What the fetcher found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Offer {
+    tip: String,
+    approvals: Vec<String>,
+    heartbeat: String,
 }
 
 /// What can be wrong with the agent itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Trouble {
     Settings,
+    Sandbox,
     Watch,
     Poll,
     Run,
@@ -77,6 +87,8 @@ pub fn run(paths: &Paths) -> Result<(), Problem> {
     }
     journal::open();
     let (settings, wrong) = config::load_or_last(paths, &paths.last_settings())?;
+    // While there is one thread: those that come later inherit it.
+    let sandbox = sandbox::enter(&Rules::converger());
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .max_blocking_threads(2)
@@ -86,6 +98,8 @@ pub fn run(paths: &Paths) -> Result<(), Problem> {
     runtime.block_on(async {
         let mut agent = Agent::new(paths.clone(), settings);
         agent.suffer(Trouble::Settings, wrong.map(Problem::from));
+        agent.status.sandbox = Some(sandbox);
+        agent.demand_sandbox();
         agent.serve().await
     })
 }
@@ -166,6 +180,15 @@ impl Agent {
     fn read_settings(&mut self) {
         let wrong = config::load(&self.paths).map(|settings| self.settings = settings).err();
         self.suffer(Trouble::Settings, wrong.map(Problem::from));
+        self.demand_sandbox();
+    }
+
+    /// Says what is missing of a sandbox that is required. The agent stays, to say so; fetcher and runs refuse by themselves.
+    fn demand_sandbox(&mut self) {
+        let required = self.settings.agent.require_sandbox;
+        let sandbox = self.status.sandbox.as_ref();
+        let missing = sandbox.and_then(|found| found.demand(required, "agent", Surroundings::Unit).err());
+        self.suffer(Trouble::Sandbox, missing.map(Problem::from));
     }
 
     /// Notes what is wrong with the agent, or that it is no longer; tells it when it is new.
@@ -271,8 +294,13 @@ impl Agent {
         self.status.backoff = (self.failures > 0)
             .then(|| format!("waiting longer after {} failed polls in a row", self.failures));
         if let Some(note) = note {
-            if !note.tip.is_empty() && self.seen.as_ref() != Some(&note.tip) {
-                self.seen = Some(note.tip.clone());
+            let offer = Offer {
+                tip: note.tip.clone(),
+                approvals: note.approvals.clone(),
+                heartbeat: note.heartbeat.clone(),
+            };
+            if !note.tip.is_empty() && self.seen.as_ref() != Some(&offer) {
+                self.seen = Some(offer);
                 self.ask(Cause::Poll, clock::instant());
             }
             self.status.poll = Some(note);
@@ -290,10 +318,14 @@ impl Agent {
             let brake = if healed { &mut self.brake } else { &mut self.vain };
             brake.corrected(clock::instant());
         }
-        // What drifted under a suspension is healed when it ends by itself.
-        if let Some(until) = run.and_then(|run| run.suspended).and_then(|suspended| suspended.until) {
-            let left = u64::try_from(until - clock::now()).unwrap_or(0) + 1;
-            self.next_check = self.next_check.min(clock::instant() + Duration::from_secs(left));
+        // What drifted under a suspension is healed when it ends by itself, and news that is getting stale says nothing by itself.
+        let suspended =
+            run.as_ref().and_then(|run| run.suspended.as_ref()).and_then(|suspended| suspended.until);
+        let fresh = run.and_then(|run| run.news).filter(|news| !news.stale).and_then(|news| news.until);
+        for until in suspended.into_iter().chain(fresh) {
+            let left = u64::try_from(until.saturating_sub(clock::now())).unwrap_or(0).saturating_add(1);
+            let due = clock::instant().checked_add(Duration::from_secs(left));
+            self.next_check = due.map_or(self.next_check, |due| self.next_check.min(due));
         }
         self.watch().await;
     }
@@ -358,9 +390,7 @@ impl Agent {
 
 fn reason(note: Option<&Note>) -> String {
     let Some(note) = note else { return "the fetcher left no note".into() };
-    let problems =
-        note.problems.iter().map(|problem| format!("[{}] {}: {}", problem.code, problem.url, problem.what));
-    problems.collect::<Vec<_>>().join("; ")
+    note.problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
 
 fn listen(kind: SignalKind) -> Result<Signal, DaemonError> {

@@ -256,6 +256,38 @@ fn mistakes_read_well() {
     }
 }
 
+/// Attack 30: a template or a path in a role reaches for files of the host, for the environment, or for other roles.
+#[test]
+fn nothing_in_a_role_reaches_out_of_it() {
+    let file = |fields: &str| format!("[file.\"/etc/x\"]\n{fields}\n");
+    for (text, code) in [
+        (file("template = \"../../../etc/shadow\""), "E209"),
+        (file("template = \"/etc/shadow\""), "E209"),
+        (file("source = \"../secret/key\""), "E209"),
+        (file("source = \"a/../../secret/key\""), "E209"),
+        ("[directory.\"/etc/y\"]\nsource = \"..\"\n".into(), "E209"),
+        (file("content = \"{% include '/etc/shadow' %}\""), "E210"),
+        (file("content = \"{% import '../x' as x %}\""), "E210"),
+        (file("content = \"{{ env.HOME }}\""), "E210"),
+        (file("content = \"{{ getenv('HOME') }}\""), "E210"),
+        (file("content = \"{{ read('/etc/shadow') }}\""), "E210"),
+        (file("content = \"{{ vars.__class__ }}\""), "E210"),
+        ("include = [\"../../etc\"]\n".into(), "E206"),
+        // The name of a resource is what a reviewer reads: no template makes it a path with a way back.
+        ("[file.\"/etc/{{ '../root/x' }}\"]\ncontent = \"\"\n".into(), "E2"),
+    ] {
+        let files = [
+            ("fleet.toml", FLEET),
+            ("roles/base/role.toml", &text),
+            ("roles/secret/key", "key"),
+            ("roles/secret/role.toml", ""),
+        ];
+        let Err(diagnostics) = rendered(&files) else { panic!("accepted: {text}") };
+        let codes: Vec<String> = diagnostics.problems().into_iter().map(|problem| problem.code).collect();
+        assert!(codes.iter().any(|found| found.starts_with(code)), "{text}: {codes:?}");
+    }
+}
+
 #[test]
 fn a_diagnostic_is_a_problem_with_its_place() {
     let problems = role("[symlink.\"/a\"]\ntarget = \"t\"\nfroce = true\n").unwrap_err();

@@ -28,6 +28,8 @@ pub struct Scope {
     pub prune: Prune,
     /// Who is still owed word of whose change, from a run that failed or died: for them that resource changes now.
     pub owed: BTreeSet<(ResourceId, ResourceId)>,
+    /// What the host's [`Law`](super::Law) forbids; it is not planned, and what depends on it is not either.
+    pub forbidden: BTreeMap<ResourceId, PlanError>,
     /// The same desired state was applied whole before, so that it is known to have an order.
     pub settled: bool,
 }
@@ -44,10 +46,16 @@ pub enum Prune {
     Confirmed,
 }
 
-/// What has to be observed to plan these resources.
-pub fn needs(desired: &[Declared], inventory: &[Managed]) -> Needs {
+/// What has to be observed to plan these resources. What is forbidden is not even looked at: its guards are programs.
+pub fn needs(
+    desired: &[Declared],
+    inventory: &[Managed],
+    forbidden: &BTreeMap<ResourceId, PlanError>,
+) -> Needs {
     let mut needs = Needs::default();
-    for declared in desired.iter().filter(|declared| declared.common.enforce != Enforce::No) {
+    let enforced = desired.iter().filter(|declared| declared.common.enforce != Enforce::No);
+    for declared in enforced.filter(|declared| forbidden.is_empty() || !forbidden.contains_key(&declared.id))
+    {
         declared.resource.needs(&mut needs);
     }
     for managed in departed(desired, inventory) {
@@ -58,7 +66,7 @@ pub fn needs(desired: &[Declared], inventory: &[Managed]) -> Needs {
 
 /// Where drift of these resources can show.
 pub fn watched(desired: &[Declared]) -> Watched {
-    let needs = needs(desired, &[]);
+    let needs = needs(desired, &[], &BTreeMap::new());
     Watched {
         paths: needs.paths.into_keys().collect(),
         folders: needs.listings.into_keys().collect(),
@@ -78,7 +86,7 @@ pub fn make(
     scope: &Scope,
 ) -> Result<Plan, CycleError> {
     let provisions = OnceCell::new();
-    if scope.settled && inventory.is_empty() {
+    if scope.settled && inventory.is_empty() && scope.forbidden.is_empty() {
         let plan = unchanged(desired, host, &provisions, scope);
         if let Some(plan) = plan {
             return Ok(plan);
@@ -89,6 +97,12 @@ pub fn make(
     for &position in &order.sequence {
         draft.inherit(position, &order.predecessors[position]);
         let Some(declared) = desired.get(position) else { continue };
+        if let Some(error) = scope.forbidden.get(&declared.id) {
+            // Also where the run is limited to others: a revision is refused whole.
+            draft.broken.insert(position, declared.id.clone());
+            draft.plan.problems.push(PlanError { origin: Some(declared.origin.clone()), ..error.clone() });
+            continue;
+        }
         if declared.common.enforce == Enforce::No || !scope.covers(&declared.id) {
             continue;
         }

@@ -5,8 +5,10 @@
 
 pub mod diff;
 pub mod effect;
+pub mod law;
 mod make;
 pub mod order;
+pub mod reach;
 #[cfg(test)]
 pub(crate) mod testing;
 
@@ -14,8 +16,10 @@ pub use effect::{
     Attributes, Conffiles, Effect, GroupAction, PackageAction, PackageOperation, PackageOptions, Principal,
     Run, UnitAction, UserAction, WriteFile,
 };
+pub use law::Law;
 pub use make::{Managed, Prune, Scope, counts, make, needs, watched};
 pub use order::CycleError;
+pub use reach::Reach;
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;

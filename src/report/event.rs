@@ -25,6 +25,16 @@ pub enum EventKind {
     PollRecovered,
     Suspended,
     Resumed,
+    RevisionPending,
+    NewsStale,
+    NewsFresh,
+    HeartbeatRefused,
+    ClockDoubted,
+    ClockTrusted,
+    ClockReset,
+    StateLost,
+    TrustConfirmed,
+    GlassBroken,
     Enrolled,
 }
 
@@ -117,6 +127,36 @@ descriptions! {
     Resumed "c1aa66b4c6044cd2ba89295facdb5d42" Notice
         "Applying is resumed"
         "The next run brings the host to the branch again."
+    RevisionPending "2300018b1305c6274739e1c4bf3027d3" Notice
+        "A change waits for approvals"
+        "Everything in it is proven for itself, but its scopes ask for more principals than have signed. Nothing of it is applied until they approve it; the last accepted state stays enforced.\n`abide verify` shows who is missing, and `abide approve` in a clone of the repository approves it."
+    NewsStale "958761745b9fb5403e891071125ccfcd" Error
+        "The news of the branch is stale"
+        "No heartbeat that counts came for longer than this host's root of trust allows. Either the schedule that makes heartbeats has stopped, or somebody between it and this host holds back what is new. The last accepted state stays enforced; where freshness is required nothing new is applied."
+    NewsFresh "db2ff42d0252bf9149f6e4abd6ebe584" Notice
+        "The news of the branch is fresh again"
+        "A heartbeat that counts has come."
+    HeartbeatRefused "de24a01144b27c2ee4a745eafcf599ff" Warning
+        "A heartbeat does not count"
+        "The remote offers a heartbeat that cannot be read, is for another branch, is older than one that was seen, or is not signed by a key that trust.toml names for it. It is not believed; the newest one before it still counts until it is stale."
+    ClockDoubted "00210b3366b7ef1713a7e59c82ff75c2" Error
+        "The clock cannot be believed"
+        "It shows a time that is over, or one that is far ahead of everything that this host has seen. Keys and heartbeats are judged by the later time. Set the clock, or run `abide trust reset-clock` if it is right."
+    ClockTrusted "607dc05c997fc100b499f2eae1a81ea5" Notice
+        "The clock can be believed again"
+        "It agrees with what this host has seen."
+    ClockReset "723a37fe7a5d74cc5e7d0e616041a1e8" Warning
+        "What was remembered of the time was forgotten"
+        "An operator ran `abide trust reset-clock`: from now on the clock is believed as it is."
+    StateLost "d6a810e1ce1f778445084eb75078ea1c" Error
+        "This host has lost its state"
+        "It has a root of trust, but nothing says which commits it has accepted. Where freshness is required it starts again from the introduction with what a fresh heartbeat names. Elsewhere it applies nothing new until an operator who compared the commit runs `abide trust confirm`."
+    TrustConfirmed "32fa36c9715f5c266fe3d1b04b3ac3d3" Warning
+        "An operator confirmed where this host stands"
+        "The commit was proven from the introduction, and the host goes on from there."
+    GlassBroken "bf7dc91d10445f3058ddf3508d76a7cd" Error
+        "The high-water mark was moved by a break-glass statement"
+        "Somebody with a break-glass key of this host's root of trust signed an exception, and root on this host used it. If that was not you, the host's root and the key are in other hands."
     Enrolled "7dc07149c2f948b5872cc604c63fac84" Notice
         "This host is enrolled"
         "The root of trust was written. From now on the host abides by the branch."

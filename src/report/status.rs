@@ -8,7 +8,8 @@ use std::path::Path;
 use crate::error::Problem;
 use crate::source::Note;
 use crate::state::Suspension;
-use crate::trust::Revision;
+use crate::system::sandbox::Confinement;
+use crate::trust::{FreshnessMode, HeartbeatMark, Revision};
 
 /// Whether the host is as the branch declares.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,6 +64,32 @@ pub struct RunStatus {
     pub owed: Vec<String>,
     /// Suspended: reason, by whom, until when.
     pub suspended: Option<Suspension>,
+    /// What waits for approvals.
+    pub pending: Option<Problem>,
+    /// How fresh the news of the branch is; `None` where no heartbeats are expected.
+    pub news: Option<NewsStatus>,
+    /// The time that keys are judged by, seconds since the epoch, where it is not the clock's that can be believed.
+    pub clock: Option<i64>,
+    /// What confined the process that ran.
+    pub sandbox: Option<Confinement>,
+}
+
+/// How fresh the news of the branch is.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", default)]
+pub struct NewsStatus {
+    /// What follows when it is stale.
+    pub mode: FreshnessMode,
+    /// The greatest age of a heartbeat, seconds; `None`: as long as each says.
+    pub max_age: Option<u64>,
+    /// The last second at which it is fresh; `None`: no heartbeat ever counted.
+    pub until: Option<i64>,
+    /// Whether it was stale when the run looked.
+    pub stale: bool,
+    /// The newest heartbeat that counted.
+    pub heartbeat: Option<HeartbeatMark>,
+    /// Why the one on offer does not count.
+    pub problem: Option<Problem>,
 }
 
 /// Numbers of resources.
@@ -101,6 +128,8 @@ pub struct AgentStatus {
     pub watches: usize,
     /// What keeps the agent itself from doing its work.
     pub problems: Vec<Problem>,
+    /// What confines the agent.
+    pub sandbox: Option<Confinement>,
 }
 
 /// Everything that `abide status` shows.

@@ -102,7 +102,7 @@ impl Account {
         }
         let Account { kind, noun, number, part } = self;
         Err(PlanError::new(
-            ResourceId::new(*kind, name),
+            ResourceId::new(kind, name),
             codes::ACCOUNT_NUMBER,
             format!("the {noun} has the number {from}, not {to}; its files would be left behind"),
             format!(

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use super::fields::{self, Seconds, is_account_name};
 use super::service::watched;
 use super::{Context, Declaration, DeclareError, Field, Provision, Relations, Resource, ResourceId, codes};
-use crate::plan::{Change, Diff, Effect, PlanError, Principal, Run};
+use crate::plan::{Change, Diff, Effect, PlanError, Principal, Reach, Run};
 use crate::system::observe::{Guard, Needs, PathNeed};
 
 /// A program to run.
@@ -197,6 +197,11 @@ content = "root: admin@example.com\n"
         let guards = self.unless.iter().chain(&self.only_if).flat_map(|guard| &guard.argv);
         let paths = self.run.argv.iter().chain(guards).filter(|argument| argument.starts_with('/'));
         relations.requires.extend(paths.map(|path| Provision::Path(path.into())));
+    }
+
+    fn reach(&self, reach: &mut Vec<Reach>) {
+        let guards = self.unless.iter().chain(&self.only_if).map(|guard| guard.argv.clone());
+        reach.extend([self.run.argv.clone()].into_iter().chain(guards).map(Reach::Program));
     }
 
     fn plan(&self, context: &Context<'_>) -> Result<Option<Change>, PlanError> {

@@ -10,7 +10,7 @@ use super::tree::{Purge, Tree, Work};
 use super::{
     Context, Declaration, DeclareError, Ensure, Field, Provision, Relations, Resource, ResourceId, codes, path_name,
 };
-use crate::plan::{Attributes, Change, Diff, Effect, PlanError};
+use crate::plan::{Attributes, Change, Diff, Effect, PlanError, Reach};
 use crate::system::observe::{FileType, Needs, PathNeed, Present};
 
 /// A directory.
@@ -189,6 +189,16 @@ recursive = true
             relations.provides.extend(below.map(|path| Provision::Path(path.to_owned())));
             attributes::relations(&self.attributes, relations);
         }
+    }
+
+    fn reach(&self, reach: &mut Vec<Reach>) {
+        reach.push(match (self.ensure, self.recursive) {
+            (Ensure::Present, _) => Reach::folder(self.path.clone(), &self.attributes),
+            (Ensure::Absent, true) => Reach::Tree(self.path.clone()),
+            (Ensure::Absent, false) => Reach::Entry(self.path.clone()),
+        });
+        // What a purge would remove shows in its effects.
+        reach.extend(self.tree.iter().flat_map(Tree::paths).map(|path| Reach::Entry(path.to_owned())));
     }
 
     fn plan(&self, context: &Context<'_>) -> Result<Option<Change>, PlanError> {

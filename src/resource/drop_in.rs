@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::unit::{UNITS, UnitFile};
 use super::{Context, Declaration, DeclareError, Field, Provision, Relations, Resource, ResourceId, sections};
-use crate::plan::{Attributes, Change, Effect, PlanError};
+use crate::plan::{Attributes, Change, Effect, PlanError, Reach};
 use crate::system::observe::{Needs, PathNeed};
 
 /// A drop-in.
@@ -62,6 +62,11 @@ restart-on = ["drop-in:nginx.service/limits"]
             // The unit's service waits for this path.
             relations.provides.push(Provision::Path(self.folder()));
         }
+    }
+
+    fn reach(&self, reach: &mut Vec<Reach>) {
+        // Which unit it is for shows in its path.
+        reach.push(Reach::Entry(self.file.path.clone()));
     }
 
     fn plan(&self, context: &Context<'_>) -> Result<Option<Change>, PlanError> {

@@ -219,7 +219,7 @@ impl<'de> Deserialize<'de> for Mode {
 }
 
 /// Whether a text matches a pattern of `*` (any characters, also none) and `?` (one character).
-pub(super) fn matches_pattern(pattern: &str, text: &str) -> bool {
+pub(crate) fn matches_pattern(pattern: &str, text: &str) -> bool {
     let (pattern, text): (Vec<char>, Vec<char>) = (pattern.chars().collect(), text.chars().collect());
     let (mut at, mut position) = (0, 0);
     let mut star: Option<(usize, usize)> = None;

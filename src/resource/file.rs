@@ -10,7 +10,7 @@ use super::{
     Content, Context, Declaration, DeclareError, Ensure, Field, Provision, Relations, Resource, ResourceId, codes, path_name,
 };
 use crate::error::Code;
-use crate::plan::{Attributes, Change, Diff, Effect, PlanError, WriteFile};
+use crate::plan::{Attributes, Change, Diff, Effect, PlanError, Reach, WriteFile};
 use crate::system::observe::{FileType, Needs, PathNeed, Present};
 
 /// A regular file.
@@ -202,6 +202,11 @@ ensure = "absent"
             relations.provides.push(Provision::Path(self.path.clone()));
             attributes::relations(&self.attributes, relations);
         }
+    }
+
+    fn reach(&self, reach: &mut Vec<Reach>) {
+        reach.push(Reach::Entry(self.path.clone()));
+        reach.extend(self.validate.clone().map(Reach::Program));
     }
 
     fn plan(&self, context: &Context<'_>) -> Result<Option<Change>, PlanError> {

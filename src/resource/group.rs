@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::account::{Account, Found, ensure_field, removal};
 use super::{Context, Declaration, DeclareError, Ensure, Field, Provision, Relations, Resource};
-use crate::plan::{Change, Diff, Effect, GroupAction, PlanError};
+use crate::plan::{Change, Diff, Effect, GroupAction, PlanError, Reach};
 use crate::system::observe::{GroupState, Needs};
 
 const ACCOUNT: Account = Account { kind: "group", noun: "group", number: "gid", part: "group" };
@@ -79,6 +79,10 @@ ensure = "absent"
         if self.ensure == Ensure::Present {
             relations.provides.push(Provision::Group(self.name.clone()));
         }
+    }
+
+    fn reach(&self, reach: &mut Vec<Reach>) {
+        reach.push(Reach::Group(self.name.clone()));
     }
 
     fn plan(&self, context: &Context<'_>) -> Result<Option<Change>, PlanError> {

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::path::{Component, Path, PathBuf};
 
-use crate::plan::{Change, PlanError};
+use crate::plan::{Change, PlanError, Reach};
 use crate::system::observe::{Needs, Observed, PathState, Present};
 
 /// Lists every kind once: the enum, its dispatch and the registry come from this table. The order is the default
@@ -58,6 +58,10 @@ macro_rules! kinds {
             pub fn sensitive(&self) -> bool {
                 match self { $(AnyResource::$variant(resource) => resource.sensitive(),)* }
             }
+            /// What of the host it is about, for whoever may forbid that.
+            pub fn reach(&self, reach: &mut Vec<Reach>) {
+                match self { $(AnyResource::$variant(resource) => resource.reach(reach),)* }
+            }
             /// What has to change on the host.
             ///
             /// # Errors
@@ -94,7 +98,7 @@ mod attributes;
 mod bytes;
 pub mod codes;
 mod declaration;
-mod fields;
+pub(crate) mod fields;
 mod sections;
 mod tree;
 mod version;
@@ -194,6 +198,9 @@ pub trait Resource: Sized {
     fn sensitive(&self) -> bool {
         false
     }
+
+    /// Adds everything of the host that it is about, whether or not it differs now: a host may forbid it.
+    fn reach(&self, reach: &mut Vec<Reach>);
 
     /// What has to change; `None` when the host is as declared.
     ///

@@ -8,7 +8,7 @@ use super::{Context, Declaration, DeclareError, Field, Provision, Relations, Res
 use crate::error::Code;
 use crate::manifest::node::nearest;
 use crate::plan::{
-    Change, Conffiles, Diff, Effect, PackageAction, PackageOperation, PackageOptions, PlanError,
+    Change, Conffiles, Diff, Effect, PackageAction, PackageOperation, PackageOptions, PlanError, Reach,
 };
 use crate::system::observe::{Needs, PackageState};
 
@@ -184,6 +184,10 @@ ensure = "purged"
             relations.provides.push(Provision::Package(self.name.clone()));
             relations.requires.extend(self.options.file.clone().map(Provision::Path));
         }
+    }
+
+    fn reach(&self, reach: &mut Vec<Reach>) {
+        reach.push(Reach::Package { name: self.name.clone(), gone: !self.ensure.installed() });
     }
 
     fn plan(&self, context: &Context<'_>) -> Result<Option<Change>, PlanError> {
@@ -564,11 +568,18 @@ mod tests {
         assert_eq!(relations(&file).1, [Provision::Path("/srv/a.deb".into())]);
     }
 
+    /// Attack 34: names of packages that are options or several words.
     #[test]
     fn what_is_no_package_is_refused() {
         for (name, table, message, pointed) in [
             ("-y", "", "not the name of a package", ""),
             ("a b", "", "not the name of a package", ""),
+            ("-oDpkg::Pre-Invoke::=touch /owned", "", "not the name of a package", ""),
+            ("nginx;reboot", "", "not the name of a package", ""),
+            ("$(reboot)", "", "not the name of a package", ""),
+            ("../../srv/a.deb", "", "not the name of a package", ""),
+            ("nginx\nabide-", "", "not the name of a package", ""),
+            ("nginx", "version = \"1 -oDpkg::Options::=--force-all\"", "not a version", "\"1 -oDpkg::Options::=--force-all\""),
             ("nginx=1.2", "", "not the name of a package", ""),
             ("a:b:c", "", "not the name of a package", ""),
             ("abide", "ensure = \"absent\"", "does not remove itself", "\"absent\""),

@@ -7,7 +7,7 @@ use super::fields::Seconds;
 use super::unit::UNITS;
 use super::{Context, Declaration, DeclareError, Field, Provision, Relations, Resource, ResourceId, codes, sections};
 use crate::error::Code;
-use crate::plan::{Change, Diff, Effect, PlanError, UnitAction};
+use crate::plan::{Change, Diff, Effect, PlanError, Reach, UnitAction};
 use crate::system::observe::{Needs, UnitState};
 
 /// The state of a unit.
@@ -169,6 +169,10 @@ LimitNOFILE = 65536
         let package = self.package.as_deref().unwrap_or(stem);
         relations.requires.push(Provision::Package(package.to_owned()));
         relations.watches.extend(self.reload_on.iter().chain(&self.restart_on).cloned());
+    }
+
+    fn reach(&self, reach: &mut Vec<Reach>) {
+        reach.push(Reach::Unit(self.unit.clone()));
     }
 
     fn plan(&self, context: &Context<'_>) -> Result<Option<Change>, PlanError> {
@@ -646,11 +650,15 @@ mod tests {
         assert_eq!(outcome(&service, &Context { ignore: &ignore, ..context(&host) }), "enabled");
     }
 
+    /// Attack 34: names of units that are options, paths or several words.
     #[test]
     fn what_is_no_service_is_refused() {
         for (name, table, message, pointed) in [
             ("a b", UP, "not the name of a unit", ""),
             ("getty@.service", UP, "not the name of a unit", ""),
+            ("--root=/srv", UP, "not the name of a unit", ""),
+            ("../x.service", UP, "not the name of a unit", ""),
+            ("a.service\n", UP, "not the name of a unit", ""),
             ("nginx", "reload-on = [\"/etc/a\"]", "does not name a resource", "[\"/etc/a\"]"),
             ("nginx", "reload-on = [\"fiel:/etc/a\"]", "does not name a resource", "[\"fiel:/etc/a\"]"),
             ("nginx", "masked = true\nrunning = true", "neither runs nor", "true"),

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::{Context, Declaration, DeclareError, Field, Provision, Relations, Resource, ResourceId, codes, path_name};
 use crate::error::Code;
-use crate::plan::{Attributes, Change, Diff, Effect, PlanError};
+use crate::plan::{Attributes, Change, Diff, Effect, PlanError, Reach};
 use crate::system::observe::{FileType, Needs, PathNeed, PathState};
 
 /// A symbolic link.
@@ -76,6 +76,12 @@ target = "../sites-available/app.conf"
             relations.provides.push(Provision::Path(self.path.clone()));
         }
         relations.requires.extend(self.path.parent().map(|parent| Provision::Path(parent.to_owned())));
+    }
+
+    fn reach(&self, reach: &mut Vec<Reach>) {
+        reach.push(Reach::Entry(self.path.clone()));
+        let target = self.target.clone();
+        reach.extend(target.map(|target| Reach::Link { path: self.path.clone(), target }));
     }
 
     fn plan(&self, context: &Context<'_>) -> Result<Option<Change>, PlanError> {

@@ -9,7 +9,7 @@ use super::{
     fields, sections,
 };
 use crate::manifest::node::{Node, Value};
-use crate::plan::{Attributes, Change, Diff, Effect, PlanError, UnitAction, WriteFile};
+use crate::plan::{Attributes, Change, Diff, Effect, PlanError, Reach, UnitAction, WriteFile};
 use crate::system::observe::{FileType, Needs, PathNeed, Present};
 
 /// Where the host's own units are.
@@ -142,6 +142,10 @@ running = true
         if self.file.content.is_some() {
             relations.provides.push(Provision::Unit(self.name.clone()));
         }
+    }
+
+    fn reach(&self, reach: &mut Vec<Reach>) {
+        reach.extend([Reach::Entry(self.file.path.clone()), Reach::Unit(self.name.clone())]);
     }
 
     fn plan(&self, context: &Context<'_>) -> Result<Option<Change>, PlanError> {
@@ -401,11 +405,16 @@ mod tests {
         assert!(relations(&declare::<Unit>("app.service", "ensure = \"absent\"").unwrap()).0.is_empty());
     }
 
+    /// Attack 34: names of units that are paths, options or several lines.
     #[test]
     fn what_is_no_unit_is_refused() {
         for (name, table, message, pointed) in [
             ("app", TABLE, "not the name of a unit", ""),
             ("a/b.service", TABLE, "not the name of a unit", ""),
+            ("..", TABLE, "not the name of a unit", ""),
+            ("../../x.service", TABLE, "not the name of a unit", ""),
+            ("x.service\n[Service]", TABLE, "not the name of a unit", ""),
+            ("-x y.service", TABLE, "not the name of a unit", ""),
             ("x.device", TABLE, "not the name of a unit", ""),
             ("app.service", "ensure = \"present\"", "has no content", ""),
             ("app.service", "[Servce]\nA = 1", "no section `Servce`", "Servce"),

@@ -9,7 +9,7 @@ use super::{
     Context, Declaration, DeclareError, Ensure, Field, Provision, Relations, Resource, ResourceId, attributes, codes,
 };
 use crate::manifest::node::nearest;
-use crate::plan::{Change, Diff, Effect, PlanError, UserAction};
+use crate::plan::{Change, Diff, Effect, PlanError, Reach, UserAction};
 use crate::system::observe::{Needs, UserState};
 
 const ACCOUNT: Account = Account { kind: "user", noun: "account", number: "uid", part: "owner" };
@@ -174,6 +174,16 @@ ensure = "absent"
             relations.provides.push(Provision::Group(self.name.clone()));
             relations.requires.push(Provision::Group(self.name.clone()));
         }
+    }
+
+    fn reach(&self, reach: &mut Vec<Reach>) {
+        let fields = &self.fields;
+        reach.push(Reach::User(self.name.clone()));
+        reach.extend(fields.group.iter().chain(fields.groups.iter().flatten()).cloned().map(Reach::Group));
+        reach.extend(fields.home.clone().map(|path| match fields.remove_home {
+            true => Reach::Tree(path),
+            false => Reach::Folder { path, loose: false },
+        }));
     }
 
     fn plan(&self, context: &Context<'_>) -> Result<Option<Change>, PlanError> {

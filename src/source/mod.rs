@@ -22,6 +22,8 @@ pub mod objects;
 
 pub mod error;
 
+pub mod guard;
+
 mod beside;
 
 mod names;
@@ -40,6 +42,8 @@ pub use pack::{PackError, inspect as inspect_pack};
 pub use store::read_note;
 
 use serde::{Deserialize, Serialize};
+
+use crate::system::sandbox::Confinement;
 
 /// The folder of the spool where packs lie for the root process.
 const MAILBOX: &str = "packs";
@@ -91,6 +95,9 @@ pub struct Note {
     pub failures: u32,
     /// Per remote that was tried and failed: URL and explained problem.
     pub problems: Vec<RemoteProblem>,
+    /// What the fetcher says that confines it.
+    #[serde(default)]
+    pub sandbox: Option<Confinement>,
 }
 
 /// A remote that did not answer as it should.
@@ -105,4 +112,13 @@ pub struct RemoteProblem {
     pub what: String,
     /// What to do.
     pub remedy: String,
+}
+
+impl std::fmt::Display for RemoteProblem {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.url.is_empty() {
+            true => write!(f, "[{}] {}", self.code, self.what),
+            false => write!(f, "[{}] {}: {}", self.code, self.url, self.what),
+        }
+    }
 }

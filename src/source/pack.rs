@@ -47,8 +47,9 @@ impl From<io::Error> for PackError {
 pub fn inspect(pack: &mut dyn BufRead, hash: HashKind, limits: &Limits) -> Result<u32, PackError> {
     let damaged = |error: gix::Error| PackError::Damaged(chain(&error));
     // Checked before the iterator is made: others size their tables by this number.
-    let header: [u8; 12] = pack
-        .fill_buf()?
+    let start = pack.fill_buf()?;
+    let nothing_more = start.len() == 12 + hash.len_in_bytes();
+    let header: [u8; 12] = start
         .get(..12)
         .and_then(|bytes| bytes.try_into().ok())
         .ok_or_else(|| PackError::Damaged("it ends in its header".into()))?;
@@ -56,8 +57,12 @@ pub fn inspect(pack: &mut dyn BufRead, hash: HashKind, limits: &Limits) -> Resul
     if count > limits.objects {
         return Err(PackError::TooMuch { what: "objects", limit: limits.objects.into() });
     }
+    // Of an empty pack the iterator looks at nothing but the header.
+    if count == 0 && !nothing_more {
+        return Err(PackError::Damaged("there is something in it, although it says that it is empty".into()));
+    }
     let entries = input::BytesToEntriesIter::new_from_header(
-        pack,
+        &mut *pack,
         input::Mode::Verify,
         input::EntryDataMode::Keep,
         hash,
@@ -66,6 +71,9 @@ pub fn inspect(pack: &mut dyn BufRead, hash: HashKind, limits: &Limits) -> Resul
     let mut seen = Seen { limits, depths: std::collections::HashMap::new(), by_name: 0, inflated: 0 };
     for entry in entries {
         seen.entry(&entry.map_err(damaged)?)?;
+    }
+    if !pack.fill_buf()?.is_empty() {
+        return Err(PackError::Damaged("something follows after its end".into()));
     }
     Ok(count)
 }

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::fs::{File, OpenOptions};
 use std::io::Write;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use gix::ObjectId;
@@ -42,6 +43,9 @@ impl Spool {
     /// Creates what is missing and takes the lock.
     pub(super) fn open(path: &Path) -> Result<Spool, FetchError> {
         let failed = failed(path);
+        if path.is_dir() {
+            remove_strangers(path).map_err(&failed)?;
+        }
         std::fs::create_dir_all(path.join(MAILBOX)).map_err(&failed)?;
         let lock = OpenOptions::new()
             .write(true)
@@ -89,7 +93,8 @@ impl Spool {
         for pack in packs {
             let Some(name) = pack.file_name() else { continue };
             let letter = mailbox.join(name);
-            if !letter.exists() {
+            if !is_same_file(&pack, &letter) {
+                remove(&letter).map_err(&failed)?;
                 std::fs::hard_link(&pack, &letter).map_err(&failed)?;
             }
             names.push(name.to_owned());
@@ -172,34 +177,82 @@ impl Drop for Spool {
     }
 }
 
-/// Opens the private repository. One that cannot be opened, has another object format, or has lost its objects, is made anew: it holds nothing that
-/// the next fetch does not bring.
+/// Opens the private repository. One that cannot be opened, has another object format or configuration, or has lost its objects, is made anew: it
+/// holds nothing that the next fetch does not bring.
 pub(super) fn open_repository(
     directory: &Path,
     hash: Option<HashKind>,
     options: &gix::open::Options,
 ) -> Result<gix::Repository, FetchError> {
-    if directory.join("HEAD").exists()
+    sweep(directory);
+    if is_as_made(directory)
         && let Ok(repository) = options.clone().open(directory)
     {
         let repository = repository.to_thread_local();
         let format = hash.is_none_or(|hash| hash == repository.object_hash());
         let sound = branch(&repository).is_none_or(|tip| repository.has_object(tip));
         if format && sound {
-            sweep(directory);
             return Ok(repository);
         }
     }
     remove(directory).map_err(failed(directory))?;
-    let create = gix::create::Options { object_hash: hash, ..Default::default() };
+    let hash = hash.unwrap_or(HashKind::Sha1);
+    let create = gix::create::Options { object_hash: Some(hash), ..Default::default() };
     let broken = |error: gix::Error| FetchError::Spool { path: directory.to_owned(), reason: chain(&error) };
     gix::create::into(directory, gix::create::Kind::Bare, create).map_err(broken)?;
+    std::fs::write(directory.join("config"), configuration(hash)).map_err(failed(directory))?;
     Ok(options.clone().open(directory).map_err(broken)?.to_thread_local())
 }
 
 /// The commit that the branch was at when it was last fetched.
 pub(super) fn branch(repository: &gix::Repository) -> Option<ObjectId> {
     Some(repository.try_find_reference(BRANCH).ok()??.try_id()?.detach())
+}
+
+/// The whole configuration of the private repository.
+fn configuration(hash: HashKind) -> String {
+    let core = |version: u8| format!("[core]\n\trepositoryformatversion = {version}\n\tbare = true\n");
+    match hash {
+        HashKind::Sha1 => core(0),
+        kind => format!("{}[extensions]\n\tobjectformat = {kind}\n", core(1)),
+    }
+}
+
+/// Whether the private repository says what we had it say, and nothing else. A fetcher that was once somebody else's program must not live on in
+/// the settings, alternates or cut-off history that it left.
+fn is_as_made(directory: &Path) -> bool {
+    let said = std::fs::read_to_string(directory.join("config")).unwrap_or_default();
+    let more = [
+        "commondir",
+        "shallow",
+        "config.worktree",
+        "objects/info/alternates",
+        "objects/info/http-alternates",
+    ];
+    [HashKind::Sha1, HashKind::Sha256].into_iter().any(|hash| said == configuration(hash))
+        && more.iter().all(|name| std::fs::symlink_metadata(directory.join(name)).is_err())
+}
+
+/// Removes everything from the spool that is not ours, or not of the kind that ours is: what somebody else's program left under this user.
+fn remove_strangers(spool: &Path) -> std::io::Result<()> {
+    for entry in std::fs::read_dir(spool)? {
+        let entry = entry?;
+        let kind = entry.file_type()?;
+        let ours = match entry.file_name().to_str() {
+            Some("repository" | MAILBOX) => kind.is_dir(),
+            Some("lock" | "ssh.log" | "settings.toml" | NOTE) => kind.is_file(),
+            _ => false,
+        };
+        let path = entry.path();
+        if !ours {
+            remove(&path)?;
+        } else if entry.metadata()?.permissions().mode() & 0o600 != 0o600 {
+            // Ours, but shut even to us.
+            let mode = if kind.is_dir() { 0o700 } else { 0o600 };
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode))?;
+        }
+    }
+    Ok(())
 }
 
 /// The heartbeat that was fetched last.
@@ -245,6 +298,11 @@ pub(super) fn remember(
     Ok(())
 }
 
+fn is_same_file(one: &Path, other: &Path) -> bool {
+    let inode = |path: &Path| std::fs::symlink_metadata(path).map(|file| (file.dev(), file.ino()));
+    matches!((inode(one), inode(other)), (Ok(one), Ok(other)) if one == other)
+}
+
 /// Writes a small file of JSON as a whole or not at all.
 pub(super) fn write_whole(
     folder: &Path,
@@ -263,8 +321,9 @@ pub(super) fn write_whole(
     Ok(())
 }
 
-/// Removes what an interrupted fetch left. Failing is harmless.
+/// Removes what an interrupted fetch left, and what would lead to objects elsewhere. Failing is harmless.
 fn sweep(repository: &Path) {
+    let _ = remove(&repository.join("objects/info"));
     let Ok(entries) = std::fs::read_dir(repository.join("objects/pack")) else { return };
     for entry in entries.flatten() {
         let name = entry.file_name();
@@ -277,11 +336,26 @@ fn sweep(repository: &Path) {
 /// Removes a file or a folder, or nothing.
 fn remove(path: &Path) -> std::io::Result<()> {
     match std::fs::symlink_metadata(path) {
-        Ok(metadata) if metadata.is_dir() => std::fs::remove_dir_all(path),
+        Ok(metadata) if metadata.is_dir() => std::fs::remove_dir_all(path).or_else(|_| {
+            open_up(path)?;
+            std::fs::remove_dir_all(path)
+        }),
         Ok(_) => std::fs::remove_file(path),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(error),
     }
+}
+
+/// Lets us into folders of ours that are shut even to us. The root process lets no spool become deep.
+fn open_up(folder: &Path) -> std::io::Result<()> {
+    std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o700))?;
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            open_up(&entry.path())?;
+        }
+    }
+    Ok(())
 }
 
 /// Makes `E111` of an I/O error at `path`.

@@ -1,11 +1,12 @@
-//! Single facts: high-water mark, applied revision, suspension, and what was last reported of each condition.
+//! Single facts: what is believed and since when, applied revision, suspension, and what was last reported of each condition.
 
 use rusqlite::{OptionalExtension, params};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
 
 use super::{State, StateError, to_json};
-use crate::trust::Revision;
+use crate::trust::{HeartbeatMark, Revision};
 
 /// The newest commit that this host has proven: nothing that does not descend from it is ever applied.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,6 +18,47 @@ pub struct Mark {
     pub payload: String,
     /// When it was proven, seconds since the epoch.
     pub time: i64,
+}
+
+/// Says that proving starts at the introduction here because somebody wanted it so. A host without this note and without a mark
+/// has lost its state.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Beginning {
+    /// The introduction, in hex.
+    pub introduction: String,
+    /// Since when, seconds since the epoch.
+    pub since: i64,
+}
+
+/// What is remembered of heartbeats.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct News {
+    /// Whether the policy in force has keys for heartbeats, or the root of trust requires them.
+    pub expected: bool,
+    /// The newest one that counted.
+    pub heartbeat: Option<HeartbeatMark>,
+}
+
+/// What is remembered of the time, so that a clock that is set back revives no key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TimeSeen {
+    /// It is not earlier than this, seconds since the epoch.
+    pub floor: i64,
+    /// The clock was found far ahead of that, and has not been so for long enough to be believed.
+    pub ahead: Option<Ahead>,
+}
+
+/// When a clock was first found far ahead.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Ahead {
+    /// What it showed, seconds since the epoch.
+    pub clock: i64,
+    /// Seconds since the boot.
+    pub uptime: i64,
 }
 
 /// Applying is suspended.
@@ -56,6 +98,96 @@ impl State {
             return Ok(());
         }
         self.transaction(|transaction| set(transaction, "high-water", Some(mark)))
+    }
+
+    /// Moves the high-water mark to where an operator, and the walk from the introduction, put it: also backwards.
+    ///
+    /// A statement's `nonce` is spent with it for ever: a clock that was wrong once must not bring it back.
+    ///
+    /// # Errors
+    /// The state cannot be written.
+    pub fn move_mark(&mut self, mark: &Mark, nonce: Option<(&str, i64)>) -> Result<(), StateError> {
+        let mut spent = self.spent_nonces()?;
+        spent.extend(nonce.map(|(nonce, expires)| (nonce.to_owned(), expires)));
+        self.transaction(|transaction| {
+            set(transaction, "high-water", Some(mark))?;
+            set(transaction, "nonces", (!spent.is_empty()).then_some(&spent))
+        })
+    }
+
+    /// Nonces of statements that were used, and until when they count.
+    ///
+    /// # Errors
+    /// The state cannot be read.
+    pub fn spent_nonces(&self) -> Result<BTreeMap<String, i64>, StateError> {
+        Ok(self.fact("nonces")?.unwrap_or_default())
+    }
+
+    /// Forgets what was believed, for a host that is enrolled anew.
+    ///
+    /// # Errors
+    /// The state cannot be written.
+    pub fn forget_mark(&mut self) -> Result<(), StateError> {
+        self.transaction(|transaction| {
+            set(transaction, "high-water", None::<&Mark>)?;
+            set(transaction, "news", None::<&News>)
+        })
+    }
+
+    /// The note that proving starts at the introduction here on purpose.
+    ///
+    /// # Errors
+    /// The state cannot be read.
+    pub fn beginning(&self) -> Result<Option<Beginning>, StateError> {
+        self.fact("beginning")
+    }
+
+    /// Writes that note, or takes it away.
+    ///
+    /// # Errors
+    /// The state cannot be written.
+    pub fn set_beginning(&mut self, beginning: Option<&Beginning>) -> Result<(), StateError> {
+        self.set_fact("beginning", beginning)
+    }
+
+    /// What is remembered of heartbeats.
+    ///
+    /// # Errors
+    /// The state cannot be read.
+    pub fn news(&self) -> Result<News, StateError> {
+        Ok(self.fact("news")?.unwrap_or_default())
+    }
+
+    /// Remembers what is known of heartbeats; writes nothing when it is known already.
+    ///
+    /// # Errors
+    /// The state cannot be written.
+    pub fn set_news(&mut self, news: &News) -> Result<(), StateError> {
+        if self.news()? == *news {
+            return Ok(());
+        }
+        self.set_fact("news", Some(news))
+    }
+
+    /// What is remembered of the time.
+    ///
+    /// # Errors
+    /// The state cannot be read.
+    pub fn time_seen(&self) -> Result<Option<TimeSeen>, StateError> {
+        self.fact("time")
+    }
+
+    /// Remembers the time.
+    ///
+    /// # Errors
+    /// The state cannot be written.
+    pub fn set_time_seen(&mut self, seen: &TimeSeen) -> Result<(), StateError> {
+        self.set_fact("time", Some(seen))
+    }
+
+    /// Whether anything was written since it was opened.
+    pub fn was_written(&self) -> bool {
+        self.connection.total_changes() > 0
     }
 
     /// The revision that was applied last, without failures.

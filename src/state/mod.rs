@@ -16,7 +16,7 @@ mod open;
 mod schema;
 
 pub use error::StateError;
-pub use facts::{Mark, Suspension};
+pub use facts::{Ahead, Beginning, Mark, News, Suspension, TimeSeen};
 pub use history::{Cause, Counts, Run, RunResult, RunStart, StepRecord};
 pub use inventory::Entry;
 pub use journal::{Finished, Intent, Notification, Owed, Unfinished};

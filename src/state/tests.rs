@@ -415,3 +415,33 @@ fn what_leaves_without_a_change_keeps_the_helper_files_and_what_wrote_does_not()
     let state = State::inspect(folder.path()).unwrap().unwrap();
     assert_eq!(state.applied().unwrap().unwrap().commit, "c1");
 }
+
+/// Attack 38: what is remembered of trust is kept, checked, and written only when it changes.
+#[test]
+fn what_is_believed_is_remembered() {
+    let folder = folder();
+    let mut state = State::open(folder.path()).unwrap();
+    assert_eq!((state.beginning().unwrap(), state.time_seen().unwrap()), (None, None));
+    assert_eq!(state.news().unwrap(), News::default());
+    let beginning = Beginning { introduction: "1".repeat(40), since: 1 };
+    state.set_beginning(Some(&beginning)).unwrap();
+    let seen = TimeSeen { floor: 7, ahead: Some(Ahead { clock: 9, uptime: 1 }) };
+    state.set_time_seen(&seen).unwrap();
+    let mark = |commit: &str, time| Mark { commit: commit.repeat(40), payload: "0".repeat(64), time };
+    state.raise(&mark("a", 1)).unwrap();
+    // An exception may lead back, and is spent for ever.
+    state.move_mark(&mark("b", 100), Some(("nonce", 50))).unwrap();
+    state.move_mark(&mark("c", 200), None).unwrap();
+    drop(state);
+    let mut state = State::open(folder.path()).unwrap();
+    assert_eq!(state.high_water().unwrap().unwrap().commit, "c".repeat(40));
+    assert_eq!(state.spent_nonces().unwrap(), [("nonce".to_owned(), 50)].into());
+    assert_eq!((state.beginning().unwrap(), state.time_seen().unwrap()), (Some(beginning), Some(seen)));
+    state.set_news(&News::default()).unwrap();
+    assert!(!state.was_written(), "the same again is not written");
+    state.set_news(&News { expected: true, heartbeat: None }).unwrap();
+    assert!(state.was_written() && state.news().unwrap().expected);
+    state.forget_mark().unwrap();
+    assert_eq!((state.high_water().unwrap(), state.news().unwrap()), (None, News::default()));
+    assert!(state.spent_nonces().unwrap().contains_key("nonce"));
+}

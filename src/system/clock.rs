@@ -24,6 +24,11 @@ pub fn instant() -> Instant {
     Instant::now()
 }
 
+/// Seconds since the boot, those of a sleep included.
+pub fn uptime() -> i64 {
+    rustix::system::sysinfo().uptime
+}
+
 /// What is left until a deadline; zero once it has passed.
 pub fn left(deadline: Instant) -> Duration {
     deadline.saturating_duration_since(instant())

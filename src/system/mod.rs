@@ -23,9 +23,15 @@ pub mod facts;
 
 pub mod clock;
 
+pub mod identity;
+
 pub mod lock;
 
+pub mod places;
+
 pub mod replace;
+
+pub mod sandbox;
 
 /// The host's name as the kernel has it.
 pub fn host_name() -> String {
@@ -52,8 +58,16 @@ pub fn signal_reload(pid: u32) -> std::io::Result<()> {
 /// # Errors
 /// The path does not exist.
 pub fn free_bytes(path: &std::path::Path) -> std::io::Result<u64> {
+    Ok(disk_bytes(path)?.0)
+}
+
+/// Bytes of the file system of a path: those that are free for root, and all.
+///
+/// # Errors
+/// The path does not exist.
+pub fn disk_bytes(path: &std::path::Path) -> std::io::Result<(u64, u64)> {
     let stat = rustix::fs::statvfs(path)?;
-    Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+    Ok((stat.f_bavail.saturating_mul(stat.f_frsize), stat.f_blocks.saturating_mul(stat.f_frsize)))
 }
 
 /// Whether the clock shows a time at which this program could run: not before it was built.

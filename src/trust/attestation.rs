@@ -4,9 +4,8 @@ use std::cell::OnceCell;
 
 use super::commit::{Signature, SignatureKind};
 use super::examine::shown_time;
-use super::key::PublicKey;
-use super::openpgp::{self, OpenPgpKey};
-use super::policy::{Holder, Policy};
+use super::openpgp;
+use super::policy::{Holder, Key, Policy};
 use super::rejection::Reason;
 use super::root::IntroductionKey;
 use super::sshsig::{self, Envelope, SignatureError};
@@ -39,34 +38,6 @@ impl OpenPgp {
             SignatureError::Algorithm(_) => Reason::Unsupported(error.to_string()),
             _ => Reason::BadEnvelope(error.clone()),
         })
-    }
-}
-
-/// The key of somebody whom the policy knows.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum SignerKey {
-    Ssh(PublicKey),
-    OpenPgp(OpenPgpKey),
-}
-
-impl SignerKey {
-    /// Its name, for people.
-    pub fn fingerprint(&self) -> String {
-        match self {
-            SignerKey::Ssh(key) => key.fingerprint(),
-            SignerKey::OpenPgp(key) => key.fingerprint().shown(),
-        }
-    }
-
-    /// Whose it is under a policy.
-    pub fn holder<'p>(&self, policy: &'p Policy) -> Option<&'p Holder> {
-        match self {
-            SignerKey::Ssh(key) => policy.holder(key),
-            SignerKey::OpenPgp(key) => {
-                let (listed, holder) = policy.openpgp_key(&key.fingerprint())?;
-                (listed == key).then_some(holder)
-            }
-        }
     }
 }
 
@@ -108,15 +79,15 @@ impl Attestation {
     }
 
     /// Whose key of the policy it says it was made with. The reason: it says nothing that the policy could know.
-    pub fn holder<'p>(&self, policy: &'p Policy) -> Result<Option<(SignerKey, &'p Holder)>, Reason> {
+    pub fn holder<'p>(&self, policy: &'p Policy) -> Result<Option<(Key, &'p Holder)>, Reason> {
         match self {
             Attestation::Ssh(envelope) => {
                 let holder = policy.holder(&envelope.key);
-                Ok(holder.map(|holder| (SignerKey::Ssh(envelope.key.clone()), holder)))
+                Ok(holder.map(|holder| (Key::Ssh(envelope.key.clone()), holder)))
             }
             Attestation::OpenPgp(signature) => {
                 let listed = policy.openpgp_key(&signature.read(policy)?.issuer);
-                Ok(listed.map(|(key, holder)| (SignerKey::OpenPgp(key.clone()), holder)))
+                Ok(listed.map(|(key, holder)| (Key::OpenPgp(key.clone()), holder)))
             }
             Attestation::Unsigned => Err(Reason::Unsigned),
             Attestation::Foreign(kind) => Err(Reason::foreign(*kind)),
@@ -181,5 +152,5 @@ impl Attestation {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Signer {
     pub principal: String,
-    pub key: SignerKey,
+    pub key: Key,
 }

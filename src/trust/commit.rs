@@ -177,9 +177,10 @@ impl Commit {
         hex(&Sha256::digest(&self.payload))
     }
 
-    /// SHA-256 in hex of the whole commit, with whatever signature it carries: what an approval of exactly this object vouches for.
+    /// A hash in hex of the whole commit, with whatever signature it carries: what an approval of exactly this object vouches for. It is
+    /// never the [`payload_hash`](Commit::payload_hash) of another commit.
     pub fn whole_hash(&self, kind: Kind) -> String {
-        hex(&Sha256::digest(self.to_bytes(kind)))
+        hex(&Sha256::new().chain_update(b"whole\0").chain_update(self.to_bytes(kind)).finalize())
     }
 
     /// First line of the message, as far as it is UTF-8.

@@ -169,8 +169,9 @@ fn approvals(judgement: &Judgement, position: usize) -> Vec<Clause> {
 /// Whether an approval counts for what the scopes ask for.
 fn counts(scopes: &[Need], what: &str, signer: &str) -> Clause {
     let among = |names: &[String]| names.iter().any(|name| name == signer);
-    let given: Vec<&str> =
+    let mut given: Vec<&str> =
         scopes.iter().filter(|need| among(&need.have)).map(|need| need.scope.as_str()).collect();
+    given.dedup();
     if !given.is_empty() {
         return Clause::met(6, format!("{what}: it counts for {}", given.join(", ")));
     }
@@ -208,10 +209,9 @@ fn clause_for(need: &Need) -> Clause {
     };
     let verb = if need.seal { "approve" } else { "vouch for" };
     let policy = if need.new_policy { " of the new policy" } else { "" };
-    let have =
-        if need.have.is_empty() { "nobody does".into() } else { format!("{} do", need.have.join(", ")) };
+    let have = if need.have.is_empty() { "nobody so far".into() } else { need.have.join(", ") };
     let (scope, threshold, signers) = (&need.scope, need.threshold, need.signers.join(", "));
-    let text = format!("scope {scope}{policy}: {threshold} of {signers} have to {verb} it; {have}");
+    let text = format!("scope {scope}{policy} asks that {threshold} of {signers} {verb} it: {have}");
     if need.is_met() {
         return Clause::met(clause, text);
     }

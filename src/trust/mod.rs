@@ -15,6 +15,7 @@ mod attestation;
 pub mod commit;
 mod error;
 mod examine;
+pub mod exception;
 pub mod explain;
 mod file;
 mod freshness;

@@ -170,7 +170,12 @@ pub enum Reason {
 impl Reason {
     /// A signature of a kind that is not accepted.
     pub(super) fn foreign(kind: SignatureKind) -> Reason {
-        Reason::Unsupported(format!("its signature is {}, not SSH", kind.name()))
+        Reason::Unsupported(match kind {
+            SignatureKind::OpenPgp => {
+                "its signature is OpenPGP, and the policy in force lists no OpenPGP key".into()
+            }
+            kind => format!("its signature is {}, not SSH", kind.name()),
+        })
     }
 
     /// The stable code.
@@ -218,7 +223,7 @@ impl Reason {
                 format!("find out who made this commit: somebody reused or altered a signature; then {REPLACE}")
             }
             Reason::Unsupported(_) => {
-                format!("{REPLACE}, signed with an Ed25519 SSH key: `git config gpg.format ssh` and `git config user.signingkey KEY.pub`")
+                format!("{REPLACE}, signed with an Ed25519 SSH key: `git config gpg.format ssh` and `git config user.signingkey KEY.pub`; or let a root signer list the signer's OpenPGP key in trust.toml (`abide trust add-principal --openpgp`)")
             }
             Reason::UnknownKey => {
                 "if the key is a colleague's, let a root signer add it to trust.toml first; otherwise find out who could push, and take the commit off the branch".into()

@@ -7,10 +7,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::attestation::{Signer, SignerKey};
+use super::attestation::Signer;
 use super::judgement::Need;
 use super::paths::Changed;
-use super::policy::{POLICY_FILE, Policy, Scope};
+use super::policy::{Key, POLICY_FILE, Policy, Scope};
 
 /// Those who vouch, and what is to be vouched for.
 #[derive(Debug, Default)]
@@ -24,7 +24,7 @@ pub(super) struct Vouchers {
 
 #[derive(Debug)]
 struct Voucher {
-    key: SignerKey,
+    key: Key,
     /// By an approval that names the tree, not by his work alone.
     explicit: bool,
 }
@@ -70,7 +70,7 @@ impl Vouchers {
     }
 
     /// Everybody who approved by name, with the first one's key.
-    pub fn sealers(&self) -> Option<(String, &SignerKey)> {
+    pub fn sealers(&self) -> Option<(String, &Key)> {
         let mut names: Vec<&str> = Vec::new();
         let mut first = None;
         for (name, vouchers) in &self.approvers {

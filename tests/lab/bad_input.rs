@@ -27,7 +27,7 @@ restart-on = ["file:/etc/managed.conf"]
 "#;
 
 /// A site that is well at version 1, and what has to hold for it whatever goes wrong.
-struct Sturdy {
+pub(crate) struct Sturdy {
     site: Site,
 }
 
@@ -49,7 +49,7 @@ fn options(name: &'static str) -> SiteOptions<'static> {
 
 impl Sturdy {
     #[track_caller]
-    fn enrolled(name: &'static str) -> Sturdy {
+    pub(crate) fn enrolled(name: &'static str) -> Sturdy {
         Sturdy::with(&options(name))
     }
 
@@ -65,7 +65,7 @@ impl Sturdy {
 
     /// Publishes the role with this version and something more.
     #[track_caller]
-    fn publish(&self, version: &str, more: &str) -> String {
+    pub(crate) fn publish(&self, version: &str, more: &str) -> String {
         self.publish_file("roles/base/role.toml", &format!("{}{more}", role(version)))
     }
 
@@ -93,7 +93,7 @@ impl Sturdy {
 
     /// Waits until the host is well and at this version.
     #[track_caller]
-    fn well_at(&self, version: &str) -> Value {
+    pub(crate) fn well_at(&self, version: &str) -> Value {
         self.host.wait_for(&format!("grep -qx 'version {version}' /etc/managed.conf"), SOON);
         let head = self.fleet.git(&["rev-parse", "HEAD"]).success();
         let status = self.wait_until("health", |status| {
@@ -105,7 +105,7 @@ impl Sturdy {
 
     /// Waits until the status is bad with this code, and proves that the last good state is enforced nevertheless.
     #[track_caller]
-    fn degraded(&self, code: &str, version: &str) -> Value {
+    pub(crate) fn degraded(&self, code: &str, version: &str) -> Value {
         let status = self.wait_until(code, |status| {
             status["health"] == "Degraded" && codes(status).contains(&code.to_owned())
         });
@@ -119,7 +119,7 @@ impl Sturdy {
 
     /// Spoils what is managed and waits until it is healed.
     #[track_caller]
-    fn enforced(&self, version: &str) {
+    pub(crate) fn enforced(&self, version: &str) {
         self.host.sh("echo spoilt > /etc/managed.conf; systemctl stop app").success();
         let healed = format!("grep -qx 'version {version}' /etc/managed.conf && systemctl -q is-active app");
         self.host.wait_for(&healed, SOON);

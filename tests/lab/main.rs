@@ -10,7 +10,10 @@
 
 mod bad_input;
 mod converge;
+mod hostile;
 mod packages;
 mod packaging;
+mod privileges;
 mod self_test;
 mod support;
+mod trust;

@@ -36,8 +36,28 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("E216", "The name of a resource cannot be one"),
     ("E217", "The manifest has a form that this version does not know"),
     ("E218", "A file with recorded facts cannot be used"),
+    ("E219", "The policy `trust.toml` is not valid, so that no host accepts the tree"),
     ("E303", "Resources wait for each other in a circle"),
     ("E304", "More would be removed than the host's settings allow in one run"),
+];
+
+/// Warnings of `abide check`: what is allowed and probably not meant.
+const WARNINGS: &[(&str, &str)] = &[
+    ("W221", "No host has a role"),
+    ("W222", "Nothing uses a file of a role"),
+    ("W223", "There is no policy"),
+    ("W224", "A health check is not run by this version"),
+    ("W230", "One principal alone can change the policy"),
+    ("W231", "Each of several principals can change the policy alone"),
+    ("W232", "A principal is a forge or a robot, by its name or its key"),
+    ("W233", "A scope never decides, since scopes before it cover all of it"),
+    ("W234", "A threshold cannot be met, now or soon, because keys expire"),
+    ("W235", "A key expires within 30 days"),
+    ("W236", "A key has expired"),
+    ("W237", "A principal may sign nothing"),
+    ("W238", "No scope covers a path, so that nobody may change it"),
+    ("W239", "No key may sign heartbeats"),
+    ("W240", "A heartbeat key has expired or does so within 30 days"),
 ];
 
 /// The reference of codes.
@@ -56,6 +76,10 @@ pub fn reference(sources: &Path) -> String {
         for (code, meaning) in found.meanings.iter().filter(|(code, _)| code[1..].starts_with(*digit)) {
             let _ = writeln!(text, "| `{code}` | {} |", sentence(meaning));
         }
+    }
+    text.push_str("\n## Warnings of `abide check`\n\n| code | meaning |\n|---|---|\n");
+    for (code, meaning) in WARNINGS {
+        let _ = writeln!(text, "| `{code}` | {meaning} |");
     }
     let unknown: Vec<&String> =
         found.used.iter().filter(|code| !found.meanings.contains_key(*code)).collect();

@@ -13,11 +13,23 @@ fn definition() -> Command {
     command
 }
 
+/// Each command with what is typed for it; a command of commands comes before its own.
+fn commands() -> Vec<(String, Command)> {
+    let mut found = Vec::new();
+    for command in definition().get_subcommands().filter(|command| !command.is_hide_set()) {
+        let name = command.get_name().to_owned();
+        let own = command.get_subcommands().map(|own| (format!("{name} {}", own.get_name()), own.clone()));
+        found.push((name.clone(), command.clone()));
+        found.extend(own);
+    }
+    found
+}
+
 /// One line for each command, for abide(8).
 pub fn list() -> String {
     let mut text = String::new();
-    for command in definition().get_subcommands().filter(|command| !command.is_hide_set()) {
-        let _ = writeln!(text, "| `abide-{}(1)` | {} |", command.get_name(), about(command));
+    for (name, command) in commands() {
+        let _ = writeln!(text, "| `abide-{}(1)` | {} |", name.replace(' ', "-"), about(&command));
     }
     text
 }
@@ -25,9 +37,9 @@ pub fn list() -> String {
 /// A manual page for each command.
 pub fn manual_pages() -> BTreeMap<String, String> {
     let mut pages = BTreeMap::new();
-    for command in definition().get_subcommands().filter(|command| !command.is_hide_set()) {
-        let name = format!("abide-{}", command.get_name());
-        pages.insert(format!("packaging/man/{name}.1"), manual_page(&name, command));
+    for (name, command) in commands() {
+        let name = format!("abide-{}", name.replace(' ', "-"));
+        pages.insert(format!("packaging/man/{name}.1"), manual_page(&name, &command));
     }
     pages
 }
@@ -109,9 +121,9 @@ pub fn reference() -> String {
          [code](codes.md), what happened, where, why, and what to do.\n",
         super::NOTE
     );
-    for command in definition().get_subcommands_mut().filter(|command| !command.is_hide_set()) {
-        let help = command.clone().term_width(100).render_long_help().to_string();
-        let _ = write!(text, "\n## abide {}\n\n```\n{}\n```\n", command.get_name(), help.trim_end());
+    for (name, command) in commands() {
+        let help = command.term_width(100).render_long_help().to_string();
+        let _ = write!(text, "\n## abide {name}\n\n```\n{}\n```\n", help.trim_end());
     }
     text
 }

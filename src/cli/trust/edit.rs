@@ -3,12 +3,13 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use crate::author::{self, Edit, Edited, GitError};
+use crate::author::{self, Edit, Edited, GitError, NewKey};
 use crate::cli::terminal::{Style, paint};
 use crate::cli::{Answer, Global, OK, need_folder};
 use crate::error::{Code, Explain, Problem};
 use crate::system::{clock, replace};
 use crate::trust::key::PublicKey;
+use crate::trust::openpgp::{ExportError, Fingerprint, exported};
 use crate::trust::policy::POLICY_FILE;
 
 /// Adds a principal to the policy in the work tree.
@@ -17,14 +18,20 @@ use crate::trust::policy::POLICY_FILE;
 #[derive(clap::Args)]
 #[command(
     after_help = "Exit code: 0 the file is written, 2 it is as it was.\n\nExamples:\n  abide trust add-principal bob --key bob.pub --scope web --not-after 2027-01-01\n  \
-    abide trust add-principal bob --key 'ssh-ed25519 AAAA…' --scope web --scope base"
+    abide trust add-principal bob --key 'ssh-ed25519 AAAA…' --scope web --scope base\n  abide trust add-principal carol --openpgp carol.gpg --scope web"
 )]
 pub struct AddPrincipal {
     /// The principal's name.
     name: String,
     /// The public key: a file, or the key itself.
-    #[arg(long)]
-    key: String,
+    #[arg(long, required_unless_present = "openpgp")]
+    key: Option<String>,
+    /// An OpenPGP key instead: what `gpg --export KEY` printed, as a file.
+    #[arg(long, value_name = "FILE", conflicts_with = "key")]
+    openpgp: Option<PathBuf>,
+    /// Which key of the export signs, where it holds several.
+    #[arg(long, value_name = "FINGERPRINT", requires = "openpgp", value_parser = print)]
+    fingerprint: Option<Fingerprint>,
     /// A scope in which the principal may sign; may be given several times.
     #[arg(long = "scope", value_name = "SCOPE")]
     scopes: Vec<String>,
@@ -51,11 +58,17 @@ pub struct Rotate {
     /// The new public key: a file, or the key itself.
     #[arg(long)]
     key: Option<String>,
+    /// A new OpenPGP key instead: what `gpg --export KEY` printed, as a file.
+    #[arg(long, value_name = "FILE", conflicts_with = "key")]
+    openpgp: Option<PathBuf>,
+    /// Which key of the export signs, where it holds several.
+    #[arg(long, value_name = "FINGERPRINT", requires = "openpgp", value_parser = print)]
+    fingerprint: Option<Fingerprint>,
     /// The key to take away: its fingerprint, a file, or the key itself.
     #[arg(long, value_name = "KEY")]
     remove: Option<String>,
     /// The last day or moment at which the new key counts.
-    #[arg(long, value_name = "DATE", requires = "key")]
+    #[arg(long, value_name = "DATE")]
     not_after: Option<String>,
     /// The folder of the fleet.
     #[arg(long, value_name = "DIR", default_value = ".")]
@@ -76,15 +89,34 @@ pub enum FileError {
         #[source]
         source: std::io::Error,
     },
+    /// E793: there is no key to take from an OpenPGP export.
+    #[error("{} gives no key: {reason}", path.display())]
+    OpenPgp {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        reason: ExportError,
+    },
 }
 
 impl Explain for FileError {
     fn code(&self) -> Code {
-        Code("E791")
+        Code(match self {
+            FileError::Io { .. } => "E791",
+            FileError::OpenPgp { .. } => "E793",
+        })
     }
 
     fn remedy(&self) -> String {
-        "give the folder of the fleet with `--repo`, the one with trust.toml; `abide init` makes one".into()
+        match self {
+            FileError::Io { .. } => {
+                "check the path; the folder of the fleet (`--repo`) is the one with trust.toml".into()
+            }
+            FileError::OpenPgp { .. } => {
+                "write it with `gpg --export KEY > FILE`, and name one of its keys with `--fingerprint`"
+                    .into()
+            }
+        }
     }
 }
 
@@ -95,7 +127,8 @@ impl Explain for FileError {
 pub fn add_principal(global: &Global, arguments: &AddPrincipal) -> Answer {
     let edit = Edit::Add(author::AddPrincipal {
         name: arguments.name.clone(),
-        key: key(&arguments.key)?,
+        key: new_key(arguments.key.as_deref(), arguments.openpgp.as_deref(), arguments.fingerprint)?
+            .ok_or(author::EditError::Nothing)?,
         scopes: arguments.scopes.clone(),
         not_after: arguments.not_after.clone(),
     });
@@ -107,17 +140,38 @@ pub fn add_principal(global: &Global, arguments: &AddPrincipal) -> Answer {
 /// # Errors
 /// The policy cannot be changed so: see [`author::EditError`].
 pub fn rotate(global: &Global, arguments: &Rotate) -> Answer {
-    let remove = arguments.remove.as_deref().map(|text| match text.starts_with("SHA256:") {
-        true => Ok(text.to_owned()),
-        false => key(text).map(|key| key.fingerprint()),
+    let remove = arguments.remove.as_deref().map(|text| match (text.starts_with("SHA256:"), print(text)) {
+        (true, _) => Ok(text.to_owned()),
+        (false, Ok(name)) => Ok(name.to_string()),
+        (false, Err(_)) => key(text).map(|key| key.fingerprint()),
     });
     let edit = Edit::Rotate(author::Rotate {
         name: arguments.name.clone(),
-        key: arguments.key.as_deref().map(key).transpose()?,
+        key: new_key(arguments.key.as_deref(), arguments.openpgp.as_deref(), arguments.fingerprint)?,
         remove: remove.transpose()?,
         not_after: arguments.not_after.clone(),
     });
     change(global, &arguments.repo, &edit)
+}
+
+fn print(text: &str) -> Result<Fingerprint, String> {
+    Fingerprint::parse(text).ok_or_else(|| "give the 40 hex digits of the fingerprint".into())
+}
+
+/// The new key from the command line.
+fn new_key(
+    ssh: Option<&str>,
+    openpgp: Option<&Path>,
+    wanted: Option<Fingerprint>,
+) -> Result<Option<NewKey>, Problem> {
+    if let Some(path) = openpgp {
+        let failed = |source| FileError::Io { path: path.to_owned(), verb: "read", source };
+        let export = std::fs::read(path).map_err(failed)?;
+        let path = path.to_owned();
+        let key = exported(&export, wanted).map_err(|reason| FileError::OpenPgp { path, reason })?;
+        return Ok(Some(NewKey::OpenPgp(key)));
+    }
+    Ok(ssh.map(key).transpose()?.map(NewKey::Ssh))
 }
 
 /// A public key from the command line: the key itself, or its file.

@@ -2,7 +2,10 @@
 //!
 //! One file per subcommand, as for commands: each has its arguments and a `run`.
 
+pub mod break_glass;
+pub mod confirm;
 pub mod edit;
+pub mod reset_clock;
 pub mod show;
 
 use clap::Subcommand;
@@ -25,6 +28,9 @@ enum Action {
     Show(show::Arguments),
     AddPrincipal(edit::AddPrincipal),
     Rotate(edit::Rotate),
+    Confirm(confirm::Arguments),
+    BreakGlass(break_glass::Arguments),
+    ResetClock(reset_clock::Arguments),
 }
 
 /// Runs the command.
@@ -36,5 +42,8 @@ pub fn run(global: &Global, arguments: &Arguments) -> Answer {
         Action::Show(arguments) => show::run(global, arguments),
         Action::AddPrincipal(arguments) => edit::add_principal(global, arguments),
         Action::Rotate(arguments) => edit::rotate(global, arguments),
+        Action::Confirm(arguments) => confirm::run(global, arguments),
+        Action::BreakGlass(arguments) => break_glass::run(global, arguments),
+        Action::ResetClock(arguments) => reset_clock::run(global, arguments),
     }
 }

@@ -8,15 +8,17 @@ use serde::Serialize;
 
 use crate::author::{self, RepositoryError, Start};
 use crate::cli::terminal::{Style, paint};
+use crate::cli::verify::Heartbeat;
 use crate::cli::{Answer, Global, OK, open_state};
-use crate::config::{ConfigError, Limits};
+use crate::config::{ConfigError, Limits, Span};
 use crate::error::Problem;
-use crate::source::Objects;
 use crate::source::store::{Repository, Store};
-use crate::system::clock;
+use crate::source::{self, Candidate, Objects};
+use crate::state::News;
+use crate::system::{clock, identity};
 use crate::trust::commit::tree_of_any;
 use crate::trust::policy::{Merge, Policy};
-use crate::trust::{RootOfTrust, judge};
+use crate::trust::{FreshnessMode, HighWater, Memory, RootOfTrust, assess};
 
 /// Shows whom this host trusts: its root of trust and the policy in force.
 ///
@@ -43,10 +45,15 @@ pub struct Arguments {
 /// The answer.
 #[derive(Debug, Serialize)]
 pub struct Trusted {
+    /// This host's id, for statements that break the glass; `None` for a repository.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
     /// Where trust starts.
     pub root: Root,
     /// The policy in force; `None` when this host has none yet.
     pub policy: Option<InForce>,
+    /// How fresh the news of the branch is; `None` when there is no policy in force yet.
+    pub heartbeat: Option<Heartbeat>,
 }
 
 /// Where trust starts.
@@ -60,6 +67,11 @@ pub struct Root {
     pub introduction: String,
     /// The fingerprint of its key.
     pub key: String,
+    /// How old the news of the branch may be.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_age: Option<Span>,
+    /// What follows when it is older.
+    pub freshness: FreshnessMode,
     /// Fingerprints of the keys that may break the glass.
     pub break_glass: Vec<String>,
 }
@@ -78,6 +90,8 @@ pub struct InForce {
     pub principals: Vec<Principal>,
     /// Over what.
     pub scopes: Vec<Scope>,
+    /// The keys that may sign heartbeats.
+    pub heartbeat_keys: Vec<Key>,
 }
 
 /// Somebody who may sign.
@@ -134,11 +148,8 @@ fn in_repository(arguments: &Arguments, repo: &Path) -> Result<Trusted, Problem>
     let (root, introduction, key) =
         (arguments.root.clone(), arguments.introduction.clone(), arguments.key.clone());
     let root = Start { root, introduction, key }.root_of_trust(&repository)?;
-    let tip = repository.resolve("HEAD")?;
-    let now = clock::now();
-    let judgement = judge(&repository, &root, None, &repository.candidate(tip, &root.reference), now)?;
-    let policy = in_force(&repository, &judgement.high_water.commit, now)?;
-    Ok(Trusted { root: describe(&root), policy: Some(policy) })
+    let candidate = repository.candidate(repository.resolve("HEAD")?, &root.reference);
+    look(&repository, &root, &Memory::default(), &candidate)
 }
 
 fn on_host(global: &Global) -> Result<Trusted, Problem> {
@@ -147,18 +158,43 @@ fn on_host(global: &Global) -> Result<Trusted, Problem> {
         return Err(ConfigError::NotEnrolled { path: paths.trust() }.into());
     }
     let root = RootOfTrust::load(&paths.trust())?;
-    let mark = match open_state(global)? {
-        Some(state) => state.high_water()?.map(|mark| mark.commit),
-        None => None,
+    let (mark, news) = match open_state(global)? {
+        Some(state) => (state.high_water()?, state.news()?),
+        None => (None, News::default()),
     };
-    let policy = match mark {
-        Some(commit) => {
-            let store = Store::open(&paths.store(), &Limits::default())?;
-            Some(in_force(&store, &commit, clock::now())?)
-        }
-        None => None,
+    // A host whose machine id is not set yet has none.
+    let host = identity::host_id().ok();
+    let Some(mark) = mark.map(|mark| HighWater { commit: mark.commit, payload: mark.payload }) else {
+        return Ok(Trusted { host, root: describe(&root), policy: None, heartbeat: None });
     };
-    Ok(Trusted { root: describe(&root), policy })
+    let store = Store::open(&paths.store(), &Limits::default())?;
+    let note = source::read_note(&paths.spool).ok().flatten().unwrap_or_default();
+    let id = |hex: &str| ObjectId::from_hex(hex.as_bytes()).ok();
+    // What was fetched and not taken yet says nothing.
+    let tip = id(&note.tip).filter(|tip| store.is_whole(*tip)).or_else(|| id(&mark.commit));
+    let unreadable =
+        || RepositoryError::Policy { commit: mark.commit.clone(), reason: "it has no name".into() };
+    let candidate = store.candidate(tip.ok_or_else(unreadable)?, &note);
+    let memory = Memory { high_water: Some(mark), heartbeat: news.heartbeat };
+    Ok(Trusted { host, ..look(&store, &root, &memory, &candidate)? })
+}
+
+fn look(
+    objects: &dyn Objects,
+    root: &RootOfTrust,
+    memory: &Memory,
+    candidate: &Candidate,
+) -> Result<Trusted, Problem> {
+    let now = clock::now();
+    let assessment = assess(objects, root, memory, candidate, now)?;
+    // On a host only what it has accepted is in force.
+    let commit = memory.high_water.as_ref().unwrap_or(&assessment.judgement.high_water).commit.clone();
+    Ok(Trusted {
+        host: None,
+        root: describe(root),
+        policy: Some(in_force(objects, &commit, now)?),
+        heartbeat: Some(Heartbeat::of(&assessment.freshness, now)),
+    })
 }
 
 fn describe(root: &RootOfTrust) -> Root {
@@ -167,6 +203,8 @@ fn describe(root: &RootOfTrust) -> Root {
         reference: root.reference.clone(),
         introduction: root.introduction.commit.clone(),
         key: root.introduction.key.fingerprint(),
+        max_age: root.freshness.max_age,
+        freshness: root.freshness.mode,
         break_glass: root.break_glass.iter().map(|key| key.fingerprint()).collect(),
     }
 }
@@ -183,20 +221,24 @@ fn in_force(objects: &dyn Objects, commit: &str, now: i64) -> Result<InForce, Pr
         minimum_agent: policy.minimum_agent.map(|version| version.to_string()),
         principals: principals(&policy, now),
         scopes: policy.scopes.iter().map(scope).collect(),
+        heartbeat_keys: policy
+            .heartbeat_keys()
+            .iter()
+            .map(|known| key(known.key.fingerprint(), known.not_after, now))
+            .collect(),
     })
+}
+
+fn key(fingerprint: String, last: Option<i64>, now: i64) -> Key {
+    let date =
+        |last| jiff::Timestamp::from_second(last).map_or_else(|_| last.to_string(), |time| time.to_string());
+    Key { fingerprint, not_after: last.map(date), expired: last.is_some_and(|last| now > last) }
 }
 
 fn principals(policy: &Policy, now: i64) -> Vec<Principal> {
     let mut principals: Vec<Principal> = Vec::new();
     for (fingerprint, holder) in policy.keys() {
-        let date = |last| {
-            jiff::Timestamp::from_second(last).map_or_else(|_| last.to_string(), |time| time.to_string())
-        };
-        let key = Key {
-            fingerprint,
-            not_after: holder.not_after.map(date),
-            expired: holder.not_after.is_some_and(|last| now > last),
-        };
+        let key = key(fingerprint, holder.not_after, now);
         match principals.last_mut() {
             Some(principal) if principal.name == holder.principal => principal.keys.push(key),
             _ => principals.push(Principal { name: holder.principal.clone(), keys: vec![key] }),
@@ -226,8 +268,19 @@ fn render(trusted: &Trusted) -> String {
         root.introduction,
         root.key
     );
+    let freshness = match (root.freshness, root.max_age) {
+        (FreshnessMode::Require, Some(age)) => {
+            format!("nothing is applied without a heartbeat of the last {age}")
+        }
+        (FreshnessMode::Require, None) => "nothing is applied without a heartbeat that counts".to_owned(),
+        (FreshnessMode::Warn, _) => "heartbeats are reported, not required".to_owned(),
+    };
+    let _ = writeln!(text, "  freshness     {freshness}");
     for key in &root.break_glass {
         let _ = writeln!(text, "  break-glass   {key}");
+    }
+    if let Some(host) = &trusted.host {
+        let _ = writeln!(text, "  this host     {host}");
     }
     let Some(policy) = &trusted.policy else {
         let _ = writeln!(text, "\nThere is no policy in force yet: nothing was accepted on this host.");
@@ -242,12 +295,7 @@ fn render(trusted: &Trusted) -> String {
     for principal in &policy.principals {
         for (position, key) in principal.keys.iter().enumerate() {
             let name = if position == 0 { principal.name.as_str() } else { "" };
-            let until = match (&key.not_after, key.expired) {
-                (None, _) => String::new(),
-                (Some(date), false) => format!("  until {date}"),
-                (Some(date), true) => paint(&format!("  expired {date}"), Style::Bad),
-            };
-            let _ = writeln!(text, "  {name:<13} {}{until}", key.fingerprint);
+            let _ = writeln!(text, "  {name:<13} {}", shown(key));
         }
     }
     let _ = writeln!(text, "\n{} (the first that matches a path decides)", bold("Scopes"));
@@ -262,5 +310,22 @@ fn render(trusted: &Trusted) -> String {
             scope.signers.join(", ")
         );
     }
+    let _ = writeln!(text, "\n{}", bold("Heartbeat"));
+    for key in &policy.heartbeat_keys {
+        let _ = writeln!(text, "  key           {}", shown(key));
+    }
+    for line in trusted.heartbeat.as_ref().map(Heartbeat::text).unwrap_or_default().lines() {
+        let _ = writeln!(text, "  {line}");
+    }
     text
+}
+
+/// A key with its end.
+fn shown(key: &Key) -> String {
+    let until = match (&key.not_after, key.expired) {
+        (None, _) => String::new(),
+        (Some(date), false) => format!("  until {date}"),
+        (Some(date), true) => paint(&format!("  expired {date}"), Style::Bad),
+    };
+    format!("{}{until}", key.fingerprint)
 }

@@ -45,6 +45,10 @@ impl Address {
         if url.host().is_none_or(str::is_empty) {
             return Err(wrong("it names no host"));
         }
+        // What begins with a dash would be an option for ssh.
+        if [url.host(), url.user()].into_iter().flatten().any(|part| part.starts_with('-')) {
+            return Err(wrong("its host or user begins with a dash"));
+        }
         Ok(Address::Remote(url))
     }
 }
@@ -91,6 +95,9 @@ mod tests {
         check("srv/a.git", false, Some("E101"));
         check("ext::sh -c evil", false, Some("E101"));
         check("", false, Some("E101"));
+        check("ssh://-oProxyCommand=evil/a", false, Some("E101"));
+        check("ssh://git@-oProxyCommand=evil/a", false, Some("E101"));
+        check("ssh://-oProxyCommand=evil@example.org/a", false, Some("E101"));
     }
 
     #[test]

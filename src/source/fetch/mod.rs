@@ -33,12 +33,34 @@ use super::spool::{self, Spool};
 use super::{Note, RemoteProblem};
 use crate::config::{Limits, Source};
 use crate::error::{Explain, Problem};
+use crate::system::sandbox::{Confinement, SandboxError};
 
 /// One poll of the remotes with these settings, as the service does it. Writes the packs and the note into the spool and returns the note; whatever
 /// goes wrong is in its `problems`. `now` is in seconds since the epoch. Credentials are read from `$CREDENTIALS_DIRECTORY`.
-pub fn poll(source: &Source, limits: &Limits, spool: &Path, now: i64) -> Note {
+pub fn poll(source: &Source, limits: &Limits, spool: &Path, now: i64, sandbox: Confinement) -> Note {
     let credentials = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
-    poll_with(source, limits, spool, credentials.as_deref(), now)
+    poll_as(source, limits, spool, credentials.as_deref(), now, Some(sandbox))
+}
+
+/// Leaves a note that says why there was no poll.
+pub fn refuse(spool: &Path, now: i64, error: SandboxError, sandbox: Confinement) -> Note {
+    let (code, remedy) = (error.code().to_string(), error.remedy());
+    let what = Problem::from(error).what;
+    let mut note = Note { time: now, sandbox: Some(sandbox), ..Note::default() };
+    note.problems.push(RemoteProblem { url: String::new(), code, what, remedy });
+    note.failures = 1;
+    match Spool::open(spool) {
+        Ok(spool) => {
+            let before = spool.note();
+            note.failures = before.failures.saturating_add(1);
+            note.tip = before.tip;
+            if let Err(error) = spool.write_note(&note) {
+                note.problems.push(problem("", error));
+            }
+        }
+        Err(error) => note.problems.push(problem("", error)),
+    }
+    note
 }
 
 /// As [`poll`], with the folder of credentials named.
@@ -48,6 +70,17 @@ pub fn poll_with(
     spool: &Path,
     credentials: Option<&Path>,
     now: i64,
+) -> Note {
+    poll_as(source, limits, spool, credentials, now, None)
+}
+
+fn poll_as(
+    source: &Source,
+    limits: &Limits,
+    spool: &Path,
+    credentials: Option<&Path>,
+    now: i64,
+    sandbox: Option<Confinement>,
 ) -> Note {
     let started = Instant::now();
     let spool = match Spool::open(spool) {
@@ -62,6 +95,7 @@ pub fn poll_with(
         approvals: before.approvals.clone(),
         heartbeat: before.heartbeat.clone(),
         failures: before.failures.saturating_add(1),
+        sandbox,
         ..Note::default()
     };
     let task = Task {

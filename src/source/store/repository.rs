@@ -89,7 +89,8 @@ impl Repository {
         }
     }
 
-    /// The commits of the heartbeats for this branch, each once: the repository's own, then those that were fetched from remotes.
+    /// The commits of the heartbeats for this branch, each once, the newest first: the repository's own, and those that were fetched
+    /// from remotes.
     pub fn heartbeats(&self, reference: &str) -> Vec<ObjectId> {
         let Some(branch) = reference.strip_prefix("refs/heads/") else { return Vec::new() };
         let own = format!("refs/heads/{HEARTBEATS}{branch}");
@@ -103,8 +104,11 @@ impl Repository {
                 .filter(|remote| remote.name().as_bstr().to_string().ends_with(&suffix));
             found.extend(fetched.filter_map(|remote| remote.try_id().map(gix::Id::detach)));
         }
-        let mut seen = std::collections::HashSet::new();
-        found.retain(|commit| seen.insert(*commit));
+        // By the commits' own dates: whether one counts is for others to say.
+        let time =
+            |id: &ObjectId| self.repository.find_commit(*id).ok()?.time().ok().map(|time| time.seconds);
+        found.sort_by_cached_key(|id| (std::cmp::Reverse(time(id)), *id));
+        found.dedup();
         found
     }
 

@@ -578,6 +578,7 @@ mod tests {
         assert_eq!(simulation.removes, [planned("old", "1.0", ""), planned("older", "1", "")]);
     }
 
+    /// Attack 34: what could be an option or a path to apt is no name.
     #[test]
     fn names_are_judged_by_policy() {
         for (name, good) in [
@@ -587,6 +588,9 @@ mod tests {
             ("0ad", true),
             ("a", false),
             ("-o", false),
+            ("-oDpkg::Pre-Invoke::=touch", false),
+            ("./a.deb", false),
+            ("a\nb", false),
             ("--purge", false),
             ("Nginx", false),
             ("a b", false),

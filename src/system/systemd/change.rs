@@ -67,6 +67,24 @@ impl Systemd {
         self.change(&[change]).pop().unwrap_or(Ok(()))
     }
 
+    /// Ends every process of a unit at once, whatever it says to that.
+    ///
+    /// # Errors
+    /// systemd refuses or does not answer. A unit that does not run is no error.
+    pub fn kill(&self, unit: &str) -> Result<(), SystemdError> {
+        /// `SIGKILL`.
+        const KILL: i32 = 9;
+        match self.runtime.block_on(self.bus.manager("KillUnit", &(unit, "all", KILL))) {
+            Ok(_) => Ok(()),
+            Err(error)
+                if ["NoSuchUnit", "NoSuchProcess"].iter().any(|end| error_name(&error).ends_with(end)) =>
+            {
+                Ok(())
+            }
+            Err(error) => Err(call_error(format!("end {unit}"), error)),
+        }
+    }
+
     /// Changes of unit files.
     fn files(&self, changes: &[UnitChange], results: &mut [Option<Result<(), SystemdError>>]) {
         let mut changed = false;

@@ -5,12 +5,74 @@
 use serde::Deserialize;
 use std::collections::{BTreeMap, HashMap};
 
-use super::{MOST, Wrong, place};
+use super::{MOST, Policy, Wrong, place};
 use crate::manifest::node::Node;
 use crate::resource::DeclareError;
 use crate::trust::file;
 use crate::trust::key::PublicKey;
 use crate::trust::openpgp::{Fingerprint, OpenPgpKey};
+
+/// A key that a policy can list for a principal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Key {
+    /// For SSH signatures.
+    Ssh(PublicKey),
+    /// For OpenPGP signatures.
+    OpenPgp(OpenPgpKey),
+}
+
+impl Key {
+    /// Its name, for people: `SHA256:…` or `OpenPGP:…`.
+    pub fn fingerprint(&self) -> String {
+        match self {
+            Key::Ssh(key) => key.fingerprint(),
+            Key::OpenPgp(key) => key.fingerprint().shown(),
+        }
+    }
+
+    /// Whose it is under a policy.
+    pub fn holder<'p>(&self, policy: &'p Policy) -> Option<&'p Holder> {
+        match self {
+            Key::Ssh(key) => policy.holder(key),
+            Key::OpenPgp(key) => {
+                let (listed, holder) = policy.openpgp_key(&key.fingerprint())?;
+                (listed == key).then_some(holder)
+            }
+        }
+    }
+
+    /// Reads it as it stands in a policy, in the list of this name.
+    pub fn parse(list: &str, text: &str) -> Option<Key> {
+        match list {
+            KEYS => PublicKey::parse(text).ok().map(Key::Ssh),
+            OPENPGP => OpenPgpKey::parse(text).ok().map(Key::OpenPgp),
+            _ => None,
+        }
+    }
+
+    /// The name of a principal's list in which it stands.
+    pub fn list(&self) -> &'static str {
+        match self {
+            Key::Ssh(_) => KEYS,
+            Key::OpenPgp(_) => OPENPGP,
+        }
+    }
+}
+
+impl std::fmt::Display for Key {
+    /// As it stands in a policy.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Key::Ssh(key) => key.fmt(f),
+            Key::OpenPgp(key) => key.fmt(f),
+        }
+    }
+}
+
+/// A principal's list of keys for SSH signatures.
+pub const KEYS: &str = "keys";
+/// A principal's list of keys for OpenPGP signatures.
+pub const OPENPGP: &str = "openpgp";
 
 /// Whose a key is.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -72,3 +72,111 @@ fn events_are_followed_as_they_happen() {
     assert_eq!(lines.lines().filter(|line| line.contains("resource-changed")).count(), 1, "{lines}");
     site.holds("kill $(cat /root/pid)");
 }
+
+/// A canary that must not be seen anywhere but where it belongs.
+const CANARY: &str = "canary-7b21e4";
+
+/// Attack 33: secrets of `sensitive` resources are looked for in every place where somebody could find them.
+#[test]
+fn a_secret_is_nowhere_but_in_its_file() {
+    if !lab_is_enabled() {
+        return;
+    }
+    let site = Site::enrolled(&SiteOptions { name: "secret", ..Default::default() });
+    let role = |secret: &str, validate: &str| {
+        format!(
+            "[file.\"/srv/secret\"]\ncontent = \"{secret}\\n\"\nsensitive = true\nmode = \"0600\"\nvalidate = {validate}\n\
+             [file.\"/srv/rendered\"]\ntemplate = \"t.j2\"\nsensitive = true\nmode = \"0600\"\n\
+             [user.keeper]\npassword = \"$6${secret}$abcdefghijklmnopqrstuv\"\n"
+        )
+    };
+    site.fleet.write(&[("roles/base/t.j2", "password={{ host.name }}-canary-7b21e4\n")]);
+    site.converged(&role(CANARY, "[\"test\", \"-s\", \"{file}\"]"));
+    let mut told = String::new();
+    let mut tell = |output: crate::support::command::Output| told.push_str(&format!("{output:?}\n"));
+    // It drifts, and somebody looks at the difference; it changes; and a program that is to judge it repeats it.
+    site.holds(&format!("echo old-{CANARY} >/srv/secret; echo old-{CANARY} >/srv/rendered"));
+    tell(site.abide(&["diff"]));
+    tell(site.abide(&["sync", "--dry-run"]));
+    tell(site.sync());
+    let chatty = "[\"sh\", \"-c\", \"cat $1; cat $1 >&2; exit 1\", \"sh\", \"{file}\"]";
+    site.declare(&role(&format!("{CANARY}-new"), chatty));
+    let failed = site.sync();
+    assert_eq!(failed.code, 2, "{failed:#?}");
+    tell(failed);
+    for command in [
+        &["status"][..],
+        &["history"],
+        &["history", "1"],
+        &["events"],
+        &["tree"],
+        &["trace", "/srv/secret"],
+        &["trace", "/srv/rendered"],
+        &["trace", "user:keeper"],
+        &["verify"],
+        &["facts"],
+    ] {
+        for form in ["text", "json"] {
+            tell(site.abide(&[command, &["-o", form]].concat()));
+        }
+    }
+    assert!(!told.contains(CANARY), "{told}");
+    // The manifest itself lies in the object store and the compiled desired state, for root only; all else must not have it.
+    site.holds(&format!(
+        "journalctl -o export >/root/journal; not grep -a {CANARY} /root/journal; rm /root/journal
+         not grep -rlas {CANARY} /run/abide /run/systemd /var/lib/abide/state.sqlite /var/lib/abide/state.sqlite-wal /var/lib/abide/backup /var/lib/abide/fingerprints /tmp /var/tmp /var/log
+         test -z \"$(find / -xdev -name '.*abide-*' -not -path '/proc/*' 2>/dev/null)\"
+         test $(stat -c %a /var/lib/abide) = 700
+         test \"$(find /srv -type f -perm /077 -exec grep -l {CANARY} {{}} +)\" = ''"
+    ));
+}
+
+/// Attack 44: escapes, newlines and reversed text in what others write: commit messages, names, output of programs.
+#[test]
+fn nobody_drives_a_terminal_or_forges_a_line() {
+    if !lab_is_enabled() {
+        return;
+    }
+    let site = Site::enrolled(&SiteOptions { name: "escapes", ..Default::default() });
+    let evil = "\u{1b}[2J\u{1b}]0;owned\u{7}\u{202e}\rforged: all is well";
+    let printing = "printf '\\\\033[31mred\\\\nforged: all is well\\\\r\\\\007' >&2; exit 3";
+    let role = format!(
+        "[file.\"/srv/\\u001b[31mred\\u202e\"]\ncontent = \"x\"\n\
+         [command.evil]\nargv = [\"sh\", \"-c\", \"{printing}\"]\n"
+    );
+    site.push(&format!("{evil}\n\nforged: second line\n{evil}"), &[(ROLE, &role)]);
+    let mut told = String::new();
+    let mut tell = |output: crate::support::command::Output| told.push_str(&(output.stdout + &output.stderr));
+    tell(site.sync());
+    tell(site.abide(&["sync", "--wait"]));
+    // An unsigned one with the same words is refused, with a message about it.
+    site.fleet.commit(evil, None);
+    site.fleet.push();
+    tell(site.sync());
+    for command in
+        [&["status"][..], &["history"], &["history", "2"], &["events"], &["tree"], &["verify"], &["diff"]]
+    {
+        tell(site.abide(command));
+        tell(site.abide(&[command, &["-o", "json"]].concat()));
+    }
+    tell(site.abide(&["trace", "command:evil"]));
+    assert!(told.contains("owned"), "the words were shown: {told}");
+    let forged: Vec<&str> = told.lines().filter(|line| line.starts_with("forged")).collect();
+    assert!(forged.is_empty(), "{forged:?} in {told}");
+    let bad = |character: char| character.is_control() && character != '\n' || character == '\u{202e}';
+    let lines: Vec<&str> = told.lines().filter(|line| line.contains(bad)).collect();
+    assert!(lines.is_empty(), "{lines:#?}");
+    // The journal's own words, field by field.
+    let journal = site.host.sh("journalctl --sync; journalctl -q -o json SYSLOG_IDENTIFIER=abide").success();
+    assert!(journal.contains("owned"), "{journal}");
+    for entry in journal.lines() {
+        let entry: serde_json::Value = serde_json::from_str(entry).expect("an entry is JSON");
+        for (name, value) in entry.as_object().expect("an entry has fields") {
+            let text = value.as_str().unwrap_or_else(|| panic!("{name} is no text: {value}"));
+            assert!(
+                !text.contains(bad) && !text.lines().any(|line| line.starts_with("forged")),
+                "{name}: {text:?}"
+            );
+        }
+    }
+}

@@ -1,6 +1,39 @@
 //! `abide trust`: show it, add to it, rotate.
 
 use super::desk::Desk;
+use crate::trust::gnupg::GnuPg;
+
+#[test]
+fn a_principal_moves_over_with_gnupg() {
+    let (desk, gnupg) = (Desk::new(), GnuPg::new());
+    let primary = gnupg.key("dora@example.org", "rsa3072", "cert", "never");
+    gnupg.run(&["--quick-add-key", &primary.to_string(), "ed25519", "sign", "never"], b"");
+    let subkey = gnupg.fingerprints("dora@example.org")[1].to_string();
+    let export = desk.lab.path().with_file_name("dora.gpg");
+    std::fs::write(&export, gnupg.export(primary)).unwrap();
+    let add = ["trust", "add-principal", "dora", "--scope", "web", "--openpgp", "../dora.gpg"];
+    let outcome = desk.abide("alice", &add).failed("E039");
+    assert!(outcome.err.contains(&subkey), "{}", outcome.err);
+    desk.abide("alice", &[&add[..], &["--fingerprint", "77"]].concat()).failed("E039");
+    desk.abide("alice", &[&add[..], &["--fingerprint", &subkey]].concat()).ok();
+    desk.lab.commit("alice", "Trust dora");
+    desk.lab.write("roles/web/role.toml", "# by dora\n");
+    gnupg.commit(&desk.lab, "dora@example.org", "Serve");
+    assert!(desk.accepted());
+    let shown = desk.abide("alice", &["trust", "show", "--repo", "."]).ok().out;
+    assert!(shown.contains(&format!("OpenPGP:{subkey}")), "{shown}");
+    // And back to SSH.
+    desk.lab.keygen("dora");
+    let remove = format!("OpenPGP:{subkey}");
+    desk.abide("alice", &["trust", "rotate", "dora", "--key", "../dora.pub", "--remove", &remove]).ok();
+    desk.lab.commit("alice", "Dora signs with SSH");
+    desk.lab.write("roles/web/role.toml", "# by dora again\n");
+    desk.lab.commit("dora", "Serve");
+    assert!(desk.accepted());
+    desk.lab.write("roles/web/role.toml", "# too late\n");
+    gnupg.commit(&desk.lab, "dora@example.org", "Serve");
+    assert!(!desk.accepted());
+}
 
 #[test]
 fn a_principal_is_added_and_counts_once_it_is_signed() {

@@ -3,4 +3,6 @@
 mod approve;
 mod desk;
 mod edit;
+mod explain;
 mod heartbeat;
+mod openpgp;

@@ -150,13 +150,23 @@ fn of_too_many_approvals_those_nearest_to_the_tip_are_taken() {
     let world = World::new();
     let tagged = |commit: &str, count: usize| {
         // `git tag` three hundred times would take its time.
+        let mut script = String::new();
         for number in 0..count {
-            let tag = format!("object {commit}\ntype commit\ntag {number}\ntagger a <a@b> 1 +0000\n\nx\n");
-            let file = world.root().join("tag");
-            std::fs::write(&file, tag).unwrap();
-            let id = world.git(&["hash-object", "-w", "-t", "tag", file.to_str().unwrap()]);
-            world.git(&["update-ref", &format!("refs/tags/abide/approve/{}-{number}", &commit[..8]), &id]);
+            let name = format!("abide/approve/{}-{number}", &commit[..8]);
+            script.push_str(&format!("tag {name}\nfrom {commit}\ntagger a <a@b> 1 +0000\ndata 1\nx\n"));
         }
+        let file = world.root().join("script");
+        std::fs::write(&file, script).unwrap();
+        let input = std::fs::File::open(file).unwrap();
+        let mut git = std::process::Command::new("git");
+        assert!(
+            git.args(["fast-import", "--quiet"])
+                .current_dir(world.repository())
+                .stdin(input)
+                .status()
+                .unwrap()
+                .success()
+        );
     };
     let old = world.tip();
     tagged(&old, 250);
@@ -241,8 +251,7 @@ fn a_heartbeat_that_is_none_is_told() {
 #[test]
 fn heartbeats_do_not_make_the_spool_or_the_store_grow() {
     let world = World::new();
-    let (_daemon, port) = servers::git_daemon(world.root());
-    let source = source(&[&format!("git://127.0.0.1:{port}/fleet/.git")]);
+    let source = source(&[&world.repository().display().to_string()]);
     let approval = world.approve("one", "HEAD");
     let packs = |folder: &str| std::fs::read_dir(world.root().join(folder)).unwrap().count();
     let mut last = String::new();

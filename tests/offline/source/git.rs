@@ -3,8 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use abide::config::{Limits, Source, Span};
+use abide::config::{Limits, Paths, Source, Span};
 use abide::source::{Note, fetch};
+use abide::system::sandbox::{self, Rules};
 use tempfile::TempDir;
 
 /// A scratch folder with a repository, a spool and a store.
@@ -116,14 +117,23 @@ impl World {
         self.poll_within(source, &Limits::default())
     }
 
+    /// Polls under the rules that the fetcher puts on itself, as far as this machine's kernel enforces them: every transport must live with them.
     pub fn poll_within(&self, source: &Source, limits: &Limits) -> Note {
-        fetch::poll_with(
-            source,
-            limits,
-            &self.spool(),
-            Some(&self.folder.path().join("credentials")),
-            1_000_000,
-        )
+        let credentials = self.folder.path().join("credentials");
+        let paths = Paths { spool: self.spool(), ..Paths::default() };
+        // The unit has it already.
+        std::fs::create_dir_all(&paths.spool).unwrap();
+        let variable = |name: &str| match name {
+            "CREDENTIALS_DIRECTORY" => Some(credentials.clone().into()),
+            name => std::env::var_os(name),
+        };
+        let rules = Rules::fetcher(&paths, source, variable);
+        let poll = || {
+            let found = sandbox::enter(&rules).landlock;
+            assert!(found.abi < 6 || found.enforced == sandbox::Enforced::Fully, "{found:?}");
+            fetch::poll_with(source, limits, &paths.spool, Some(&credentials), 1_000_000)
+        };
+        std::thread::scope(|scope| scope.spawn(poll).join().unwrap())
     }
 
     /// Gives the fetcher a credential.

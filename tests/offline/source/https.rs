@@ -32,7 +32,7 @@ impl Authority {
         (CertificateParams::new([name.to_owned()]).unwrap().signed_by(&key, &self.issuer).unwrap(), key)
     }
 
-    fn file(&self, folder: &Path) -> PathBuf {
+    pub fn file(&self, folder: &Path) -> PathBuf {
         let path = folder.join("ca.pem");
         std::fs::write(&path, self.certificate.pem()).unwrap();
         path
@@ -71,6 +71,7 @@ pub fn with_authority(port: u16, authority: &Authority, world: &World) -> Source
     source
 }
 
+/// Attack 41: an unchanged branch costs one request, however many hosts ask how often.
 #[test]
 fn an_unchanged_poll_is_one_small_request() {
     let world = World::new();
@@ -98,6 +99,7 @@ fn an_unchanged_poll_is_one_small_request() {
     assert_eq!(third.tip, tip);
 }
 
+/// Attack 35: somebody in the middle has a certificate that only he believes in.
 #[test]
 fn an_unknown_authority_is_a_tls_error() {
     let world = World::new();
@@ -162,6 +164,7 @@ fn a_client_certificate_opens_the_door() {
     assert_eq!(codes(&world.poll(&source)), ["E113"]);
 }
 
+/// Attack 35: a redirect would have the poll go on without TLS.
 #[test]
 fn a_redirect_is_followed_unless_it_leaves_tls() {
     let world = World::new();

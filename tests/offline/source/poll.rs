@@ -83,6 +83,7 @@ fn every_move_of_a_branch_arrives_from_a_folder() {
     check(&bare, &format!("file://{}/.git", bare.repository().display()));
 }
 
+/// Attack 16: repositories without SHA-1.
 #[test]
 fn sha256_repositories_work() {
     let world = World::with_format("sha256");
@@ -115,6 +116,7 @@ fn a_daemon_without_the_repository_says_so() {
     assert_eq!(codes(&note), ["E106"], "{note:#?}");
 }
 
+/// Attack 41: a remote that never ends holds up nobody but itself.
 #[test]
 fn a_remote_that_trickles_meets_the_deadline() {
     let world = World::new();
@@ -146,6 +148,7 @@ fn a_remote_that_trickles_meets_the_deadline() {
     );
 }
 
+/// Attack 29: more bytes and objects than may come.
 #[test]
 fn a_pack_over_the_limit_is_stopped() {
     let world = World::new();

@@ -59,6 +59,8 @@ pub struct Web {
     pub wants: Option<String>,
     /// Answer every request with a redirect to here, plus the request's path.
     pub redirect: Option<String>,
+    /// Never answer a fetch that wants this object.
+    pub hangs_on: Option<String>,
     /// Request lines.
     pub requests: Mutex<Vec<String>>,
     /// Bytes of requests and of answers, without TLS.
@@ -112,6 +114,12 @@ impl Web {
         stream.read_exact(&mut body).ok()?;
         self.up.fetch_add(length as u64, Ordering::Relaxed);
         self.requests.lock().unwrap().push(lines[0].clone());
+        if let Some(object) = &self.hangs_on
+            && String::from_utf8_lossy(&body).contains(&format!("want {object}"))
+        {
+            std::thread::sleep(std::time::Duration::from_secs(60));
+            return None;
+        }
         let target = lines[0].split(' ').nth(1)?.to_owned();
         let answer = if let Some(to) = &self.redirect {
             format!("HTTP/1.1 302 Found\r\nLocation: {to}{target}\r\nContent-Length: 0\r\n\r\n").into_bytes()
@@ -197,4 +205,110 @@ pub fn accept(serve: impl Fn(TcpStream) + Send + Sync + 'static) -> u16 {
 pub fn http(web: &Arc<Web>) -> u16 {
     let web = Arc::clone(web);
     accept(move |stream| web.serve(stream))
+}
+
+/// An HTTP server that speaks just enough of Git to say what it likes.
+pub struct Hostile(Arc<Script>);
+
+/// What it says and heard.
+#[derive(Default)]
+pub struct Script {
+    listing: Vec<u8>,
+    pack: Vec<u8>,
+    pub requests: Mutex<Vec<String>>,
+    pub down: AtomicU64,
+}
+
+impl std::ops::Deref for Hostile {
+    type Target = Script;
+
+    fn deref(&self) -> &Script {
+        &self.0
+    }
+}
+
+impl Hostile {
+    /// Lists `main` at this object, and sends no pack that deserves the name.
+    pub fn new(tip: &str) -> Hostile {
+        Hostile::saying(format!("{tip} refs/heads/main\n").as_bytes(), Vec::new())
+    }
+
+    /// Lists these lines, and sends this for every fetch.
+    pub fn saying(lines: &[u8], pack: Vec<u8>) -> Hostile {
+        let lines = lines.split_inclusive(|byte| *byte == b'\n');
+        let listing = lines.flat_map(line).chain(*b"0000").collect();
+        Hostile(Arc::new(Script { listing, pack, ..Script::default() }))
+    }
+
+    /// Listens for the rest of the test's process, and returns the address of its repository.
+    pub fn start(&self) -> String {
+        let script = Arc::clone(&self.0);
+        let port = accept(move |stream| {
+            let mut stream = BufReader::new(stream);
+            while script.one(&mut stream).is_some() {}
+        });
+        format!("http://127.0.0.1:{port}/fleet")
+    }
+}
+
+impl Script {
+    fn one(&self, stream: &mut BufReader<TcpStream>) -> Option<()> {
+        let (mut first, mut length) = (String::new(), 0);
+        loop {
+            let mut line = String::new();
+            if stream.read_line(&mut line).ok()? == 0 {
+                return None;
+            }
+            if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
+                length = value.trim().parse().unwrap();
+            }
+            if line.trim().is_empty() {
+                break;
+            }
+            if first.is_empty() {
+                first = line.trim().to_owned();
+            }
+        }
+        let mut body = vec![0; length];
+        stream.read_exact(&mut body).ok()?;
+        let body = String::from_utf8_lossy(&body).into_owned();
+        self.requests.lock().unwrap().push(first.clone());
+        let (kind, content) = if first.starts_with("GET") {
+            ("advertisement", self.capabilities())
+        } else if body.contains("command=ls-refs") {
+            ("result", self.listing.clone())
+        } else {
+            ("result", self.packfile())
+        };
+        let head = format!(
+            "HTTP/1.1 200 OK\r\nContent-Type: application/x-git-upload-pack-{kind}\r\nContent-Length: {}\r\n\r\n",
+            content.len()
+        );
+        stream.get_mut().write_all(head.as_bytes()).ok()?;
+        for part in content.chunks(64 << 10) {
+            stream.get_mut().write_all(part).ok()?;
+            self.down.fetch_add(part.len() as u64, Ordering::Relaxed);
+        }
+        Some(())
+    }
+
+    fn capabilities(&self) -> Vec<u8> {
+        let lines: [&[u8]; 4] = [b"version 2\n", b"ls-refs\n", b"fetch=shallow\n", b"object-format=sha1\n"];
+        let service = [line(b"# service=git-upload-pack\n"), b"0000".to_vec()].concat();
+        service.into_iter().chain(lines.into_iter().flat_map(line)).chain(*b"0000").collect()
+    }
+
+    fn packfile(&self) -> Vec<u8> {
+        let mut bytes = line(b"packfile\n");
+        for part in self.pack.chunks(60_000) {
+            bytes.extend(line(&[b"\x01", part].concat()));
+        }
+        bytes.extend(b"0000");
+        bytes
+    }
+}
+
+/// A line of Git's protocol.
+fn line(content: &[u8]) -> Vec<u8> {
+    [format!("{:04x}", content.len() + 4).as_bytes(), content].concat()
 }

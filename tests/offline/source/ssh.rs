@@ -91,6 +91,7 @@ fn ssh_works_with_deploy_key_and_pinned_host_key() {
     good(world.poll(&by_credential));
 }
 
+/// Attack 35: somebody in the middle has another host key than the pinned one.
 #[test]
 fn ssh_problems_have_their_own_codes() {
     let world = World::new();

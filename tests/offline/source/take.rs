@@ -118,6 +118,7 @@ fn repositories_resolve_what_authors_write() {
     assert_eq!(Repository::open(world.root()).err().unwrap().code().0, "E129");
 }
 
+/// Attack 37: links, folders and FIFOs lie among the packs.
 #[test]
 fn litter_beside_a_good_pack_is_refused_and_named() {
     let world = World::new();
@@ -134,6 +135,7 @@ fn litter_beside_a_good_pack_is_refused_and_named() {
     assert_eq!(kept(&world), 2);
 }
 
+/// Attack 29: packs that are cut, flipped or empty.
 #[test]
 fn damaged_packs_are_refused_and_good_ones_still_taken() {
     let world = World::new();
@@ -180,6 +182,7 @@ fn a_half_pack_alone_keeps_nothing_and_says_why() {
     assert_eq!(refused(&world), Vec::<&str>::new());
 }
 
+/// Attack 37: a tip is offered without all that belongs to it.
 #[test]
 fn a_tip_with_a_hole_keeps_nothing() {
     let world = World::new();
@@ -213,6 +216,7 @@ fn a_tip_that_is_no_commit_is_refused() {
     assert_eq!(kept(&world), 0);
 }
 
+/// Attack 29: more bytes, objects and commits than may be.
 #[test]
 fn limits_hold() {
     for limits in [
@@ -235,6 +239,7 @@ fn limits_hold() {
     assert_eq!(store.take(&world.spool()).unwrap_err().code().0, "E128");
 }
 
+/// Attack 29: deltas on deltas on deltas.
 #[test]
 fn deltas_are_taken_within_their_depth() {
     let world = World::new();
@@ -264,6 +269,7 @@ fn deltas_are_taken_within_their_depth() {
     assert!(store.is_whole(tip));
 }
 
+/// Attack 37: the note is a link, a FIFO, garbage, or without end.
 #[test]
 fn a_note_is_read_with_care() {
     let world = World::new();

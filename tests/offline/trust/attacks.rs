@@ -46,6 +46,7 @@ fn a_signature_of_other_content() {
     lab.refused(lab.object("commit", forged.as_bytes()), "E017");
 }
 
+/// Attack 20: a signature that its key made for something else.
 #[test]
 fn a_signature_for_another_namespace() {
     let lab = Lab::new();
@@ -234,7 +235,7 @@ fn a_policy_that_is_broken_or_for_others() {
     }
 }
 
-/// Attack 8: commits of another fleet by the same people.
+/// Attack 8: commits of another fleet's repository, by people whose keys are the same.
 #[test]
 fn an_unrelated_repository_with_the_same_keys() {
     let lab = Lab::new();
@@ -266,6 +267,68 @@ fn an_unrelated_repository_at_first_contact() {
     lab.root.introduction = other.root.introduction.clone();
     lab.git(&["fetch", "-q", other.path().to_str().unwrap(), "main"]);
     assert_eq!(lab.judge(None, other.head()).unwrap_err().code().0, "E032");
+}
+
+/// Attack 5: a key signs before the policy lists it, even though it is listed by now.
+#[test]
+fn a_key_that_is_not_valid_yet() {
+    let lab = Lab::new();
+    lab.keygen("dave");
+    lab.write("roles/web/role.toml", "too early");
+    lab.commit("dave", "Too early");
+    let mut policy = lab.policy(2);
+    policy.principals.insert("dave".into(), vec![format!("{{ key = \"{}\" }}", lab.public("dave"))]);
+    policy.scopes[1].2.push("dave".into());
+    lab.write("trust.toml", &policy.text());
+    lab.refused(lab.commit("alice", "Trust dave"), "E015");
+    // In the right order it is fine.
+    lab.write("trust.toml", &policy.text());
+    lab.commit("alice", "Trust dave");
+    lab.write("roles/web/role.toml", "in time");
+    lab.accepted(lab.commit("dave", "In time"));
+}
+
+/// Attack 9: the branch for testing, properly signed by the same people, is served as the one that hosts follow.
+#[test]
+fn another_branch_of_the_same_repository() {
+    let lab = Lab::new();
+    let mut policy = lab.policy(2);
+    policy.reference = "refs/heads/staging".into();
+    lab.git(&["checkout", "-q", "-b", "staging"]);
+    lab.write("trust.toml", &policy.text());
+    lab.commit("alice", "A branch for testing");
+    lab.write("fleet.toml", "# not tested yet\n");
+    let tip = lab.commit("alice", "Try it");
+    lab.git(&["checkout", "-q", "main"]);
+    lab.refused(tip, "E028");
+    // Nor does a host enrol there that was told to follow main.
+    let mut lab = lab;
+    lab.root.introduction.commit = tip.to_string();
+    assert_eq!(lab.judge(None, tip).unwrap_err().code().0, "E028");
+}
+
+/// Attack 10: a tag that approves one commit is pointed at another.
+#[test]
+fn a_tag_that_is_pointed_elsewhere() {
+    let lab = Lab::new();
+    lab.write("roles/vault/role.toml", "harmless");
+    let harmless = lab.commit("alice", "Change the vault");
+    let tag = lab.tag("bob", "abide/approve/1", &harmless.to_string());
+    assert!(lab.judge_with(harmless, &[tag]).pending.is_none());
+    lab.reset(&lab.mark.commit);
+    lab.write("roles/vault/role.toml", "evil");
+    let evil = lab.commit("alice", "Change the vault");
+    // The reference of that name leads to the other commit now, with the tag or without it.
+    lab.git(&["update-ref", "refs/tags/abide/approve/1", &evil.to_string()]);
+    let judgement = lab.judge_with(evil, &[tag]);
+    assert!(judgement.pending.is_some() && judgement.high_water == lab.mark);
+    let forged = String::from_utf8(lab.git(&["cat-file", "tag", &tag.to_string()]).into_bytes()).unwrap();
+    let forged = format!("{}\n", forged.replace(&harmless.to_string(), &evil.to_string()));
+    let forged = lab.object("tag", forged.as_bytes());
+    let judgement = lab.judge_with(evil, &[forged]);
+    assert!(judgement.pending.is_some() && judgement.high_water == lab.mark);
+    let rejection = judgement.approvals[0].rejection.clone().unwrap();
+    assert_eq!(rejection.code().0, "E017");
 }
 
 #[test]
@@ -345,7 +408,7 @@ fn a_tip_that_is_not_there() {
     lab.refused(lab.assemble(&payload, &armoured), "E037");
 }
 
-/// Attack 17: a merge that changes what no side of it does.
+/// Attack 17: a merge adds what neither of its parents has.
 #[test]
 fn content_smuggled_into_a_merge() {
     let lab = Lab::new();
@@ -363,7 +426,7 @@ fn content_smuggled_into_a_merge() {
     lab.refused(tip, "E020");
 }
 
-/// Attack 17: a merge that brings in what nobody may.
+/// Attack 17: a merge by somebody trusted brings in what nobody trusted made.
 #[test]
 fn a_side_branch_that_does_not_pass_by_itself() {
     for (signer, path, code) in [
@@ -388,7 +451,7 @@ fn a_side_branch_that_does_not_pass_by_itself() {
     }
 }
 
-/// Attack 17: one bad arm among many.
+/// Attack 17: one of several side branches does not pass.
 #[test]
 fn an_octopus_with_one_bad_arm() {
     let lab = Lab::new();
@@ -402,7 +465,7 @@ fn an_octopus_with_one_bad_arm() {
     lab.refused(lab.commit_index(&["--amend"], "alice", "Octopus"), "E015");
 }
 
-/// Attack 18: headers twice, unknown, or with NUL.
+/// Attack 18: headers that programs read differently, and a NUL.
 #[test]
 fn headers_that_git_would_not_write() {
     let lab = Lab::new();
@@ -422,6 +485,7 @@ fn headers_that_git_would_not_write() {
     }
 }
 
+/// Attack 4: a key that has expired signs with a date from before that.
 #[test]
 fn an_expired_key_that_backdates() {
     let lab = Lab::new();
@@ -520,6 +584,7 @@ fn touched(lab: &Lab, flags: u8) -> ObjectId {
     lab.object("commit", &assembled(&payload, &envelope.armoured()))
 }
 
+/// Attack 21: a security key that signed without being touched.
 #[test]
 fn a_security_key_without_touch() {
     let lab = Lab::new();

@@ -61,7 +61,7 @@ fn merges_of_side_branches() {
     assert!(lab.judge(Some(&judgement.high_water), tip).unwrap().rejection.is_none());
 }
 
-/// Attack 6: a key that was taken off the policy.
+/// Attack 6: a key that was taken off the policy; there is no list of revoked keys that could be missing.
 #[test]
 fn keys_are_rotated_while_a_host_sleeps() {
     let lab = Lab::new();

@@ -42,7 +42,8 @@ fn commits_by_gnupg_are_accepted() {
         let revision = lab.accepted(tip).verified.unwrap();
         assert_eq!(revision.revision().signer, "bob");
         assert_eq!(revision.revision().key, format!("OpenPGP:{key}"));
-        for hash in ["SHA256", "SHA384", "SHA512"] {
+        // `Lab::assemble` knows the older repositories only.
+        for hash in ["SHA256", "SHA384", "SHA512"].iter().filter(|_| format == "sha1") {
             lab.accepted(assembled(&lab, |payload| gnupg.sign(key, &["--digest-algo", hash], payload)));
         }
         // Scopes hold as for any other signer.
@@ -64,7 +65,10 @@ fn without_a_listed_key_it_is_not_even_read() {
     // With one, it is read, and its key is a stranger's.
     let other = gnupg.key("b@example.org", "ed25519", "sign,cert", "never");
     let newest = listed(&lab, &gnupg.public(other), "");
-    lab.stopped_at(gnupg.commit(&lab, &key.to_string(), "Signed by GnuPG"), &newest, "E015");
+    let tip = gnupg.commit(&lab, &key.to_string(), "Signed by GnuPG");
+    let rejection = lab.judge(Some(&newest), tip).unwrap().rejection.unwrap();
+    assert_eq!(rejection.key, Some(format!("OpenPGP:{key}")));
+    lab.stopped_at(tip, &newest, "E015");
     lab.reset(&newest.commit);
     let rubbish =
         assembled(&lab, |_| "-----BEGIN PGP SIGNATURE-----\n\nrubbish\n-----END PGP SIGNATURE-----\n".into());
@@ -96,7 +100,8 @@ fn a_subkey_signs_for_itself() {
     lab.accepted(gnupg.commit(&lab, "a@example.org", "By the subkey, which GnuPG chooses"));
 }
 
-/// Attack 4: a key that expired signs with the date of a time when it had not; attack 6: a revoked key.
+/// Attack 4: a key that has expired signs with a date from before that.
+/// Attack 6: a key is revoked; the policy says so, and no list that could be missing.
 #[test]
 fn the_policy_decides_over_expiry_and_revocation() {
     let gnupg = GnuPg::new();
@@ -233,6 +238,34 @@ fn nobody_makes_a_second_form_of_a_signature() {
         lab.stopped_at(lab.assemble(&payload, &form), &newest, code);
         lab.accepted(lab.assemble(&payload, &good));
     }
+}
+
+/// Attack 24: the forge's own key, in the form in which forges write (the newer header), whether or not somebody signs with OpenPGP.
+#[test]
+fn a_forges_own_signature_is_nobodys() {
+    use base64::Engine;
+    let engine = base64::engine::general_purpose::STANDARD;
+    let (lab, gnupg) = (Lab::new(), GnuPg::new());
+    let forge = gnupg.key("noreply@example.org", "rsa4096", "sign,cert", "never");
+    let member = gnupg.key("a@example.org", "ed25519", "sign,cert", "never");
+    let by_forge = |payload: &[u8]| {
+        let old = gnupg.sign(forge, &[], payload);
+        let body: String = old.lines().filter(|line| !line.starts_with(['-', '='])).collect();
+        let packet = engine.decode(body).unwrap();
+        // The older header has a length of two bytes; the newer one counts from 192.
+        let length = packet.len() - 3 - 192;
+        let head = [0xc2, u8::try_from(length / 256 + 192).unwrap(), u8::try_from(length % 256).unwrap()];
+        let text = gnupg.run(&["--enarmor"], &[&head, &packet[3..]].concat());
+        let text = String::from_utf8(text).unwrap().replace("PGP ARMORED FILE", "PGP SIGNATURE");
+        text.lines().filter(|line| !line.starts_with("Comment:")).map(|line| format!("{line}\n")).collect()
+    };
+    let tip = assembled(&lab, by_forge);
+    assert!(gnupg.git_verifies(&lab, tip), "Git takes it for good");
+    lab.refused(tip, "E014");
+    let newest = listed(&lab, &gnupg.public(member), "");
+    lab.stopped_at(assembled(&lab, by_forge), &newest, "E012");
+    // In GnuPG's form it would still be a stranger's.
+    lab.stopped_at(assembled(&lab, |payload| gnupg.sign(forge, &[], payload)), &newest, "E015");
 }
 
 #[test]

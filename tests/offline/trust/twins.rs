@@ -60,6 +60,7 @@ fn flipped(body: &str) -> String {
     format!("{}{other}{}", &body[..at], &body[at + 1..])
 }
 
+/// Attack 13: a second id for a signed commit, made without its key.
 #[test]
 fn twins_of_a_new_commit_are_refused_and_the_commit_itself_is_not() {
     let lab = Lab::new();
@@ -74,6 +75,7 @@ fn twins_of_a_new_commit_are_refused_and_the_commit_itself_is_not() {
     }
 }
 
+/// Attack 13: a second id for the commit that the host has accepted.
 #[test]
 fn twins_of_the_mark_neither_freeze_nor_fork() {
     let mut lab = Lab::new();

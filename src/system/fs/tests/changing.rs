@@ -161,6 +161,7 @@ fn malformed_lists_are_refused() {
     assert!(names(folder.path()).is_empty(), "a failed stage leaves nothing");
 }
 
+/// Attack 32: what is in the place of a file, a FIFO or a second name of another file, is not written to.
 #[test]
 fn what_is_in_the_way_is_said() {
     let folder = folder();
@@ -196,6 +197,7 @@ fn what_is_in_the_way_is_said() {
     assert!(!names(folder.path()).iter().any(|name| name.contains(".abide")), "nothing is left behind");
 }
 
+/// Attack 32: a hard link made to have a foreign file overwritten.
 #[test]
 fn in_place_keeps_the_inode_and_never_writes_through_a_second_name() {
     let folder = folder();
@@ -212,6 +214,7 @@ fn in_place_keeps_the_inode_and_never_writes_through_a_second_name() {
     assert_eq!(names(folder.path()), ["file", "second"]);
 }
 
+/// Attack 31: a folder exchanged for a link between staging and commit.
 #[test]
 fn a_directory_exchanged_for_a_link_gets_nothing() {
     let folder = folder();
@@ -225,6 +228,63 @@ fn a_directory_exchanged_for_a_link_gets_nothing() {
     symlink(&elsewhere, &inside).unwrap();
     assert_eq!(code(staged.commit()), "E450");
     assert!(names(&elsewhere).is_empty());
+}
+
+/// Attack 31: somebody who owns the folder exchanges it for a link to root's folder, 100,000 times, under the applying side's hands.
+#[test]
+fn a_folder_that_is_swapped_all_the_time_leads_nowhere_else() {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    let folder = folder();
+    let at = |name: &str| folder.path().join(name);
+    let (inside, elsewhere, link) = (at("inside"), at("elsewhere"), at("link"));
+    std::fs::create_dir(&inside).unwrap();
+    std::fs::create_dir(&elsewhere).unwrap();
+    for name in ["file", "kept"] {
+        std::fs::write(elsewhere.join(name), "victim").unwrap();
+        std::fs::set_permissions(elsewhere.join(name), std::fs::Permissions::from_mode(0o640)).unwrap();
+    }
+    symlink(&elsewhere, &link).unwrap();
+    let done = AtomicBool::new(false);
+    let (mut applied, mut refused) = (0, 0);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for _ in 0..100_000 {
+                let exchange = rustix::fs::RenameFlags::EXCHANGE;
+                rustix::fs::renameat_with(rustix::fs::CWD, &inside, rustix::fs::CWD, &link, exchange)
+                    .unwrap();
+            }
+            done.store(true, Ordering::Relaxed);
+        });
+        let path = inside.join("file");
+        while !done.load(Ordering::Relaxed) {
+            let write = WriteFile { force: true, ..write_file(&path, mode(0o600)) };
+            let in_place = WriteFile { in_place: true, force: true, ..write_file(&path, mode(0o600)) };
+            let owners = Owners::load();
+            for result in [
+                put(&write, b"new"),
+                put(&in_place, b"newer"),
+                set_attributes(&path, &mode(0o604), &owners),
+                make_symlink(
+                    &inside.join("made"),
+                    Path::new("x"),
+                    &Attributes::default(),
+                    true,
+                    &owners,
+                    "test",
+                ),
+                remove(&path, false),
+            ] {
+                *(if result.is_ok() { &mut applied } else { &mut refused }) += 1;
+            }
+        }
+    });
+    assert!(applied > 0 && refused > 0, "{applied} applied, {refused} refused");
+    assert_eq!(names(&elsewhere), ["file", "kept"], "nothing came and nothing went");
+    for name in ["file", "kept"] {
+        assert_eq!(std::fs::read(elsewhere.join(name)).unwrap(), b"victim");
+        assert_eq!(std::fs::metadata(elsewhere.join(name)).unwrap().mode() & 0o777, 0o640);
+    }
 }
 
 #[test]

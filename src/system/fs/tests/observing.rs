@@ -92,6 +92,7 @@ fn hashes_are_those_of_the_bytes() {
     }
 }
 
+/// Attack 32: a FIFO in the place of a file holds nobody up.
 #[test]
 fn a_fifo_blocks_nobody() {
     let folder = folder();
