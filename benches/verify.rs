@@ -14,7 +14,7 @@ use abide::source::store::Store;
 use abide::source::{Candidate, fetch};
 use abide::trust::key::{PublicKey, ed25519_blob};
 use abide::trust::sshsig::{Envelope, GIT, Hash, signed_data};
-use abide::trust::{Introduction, IntroductionKey, RootOfTrust, judge};
+use abide::trust::{FreshnessRule, Introduction, IntroductionKey, RootOfTrust, judge};
 use ed25519_dalek::{Signer, SigningKey};
 use gix::ObjectId;
 use gix::objs::Write as _;
@@ -128,6 +128,7 @@ impl Fleet {
                 commit: commits[0].to_string(),
                 key: IntroductionKey::Key(Box::new(public(&people[signer(0)]))),
             },
+            freshness: FreshnessRule::default(),
             break_glass: Vec::new(),
         };
         Fleet { repository, commits, root }
@@ -191,7 +192,7 @@ fn policy(people: &[SigningKey]) -> String {
 /// The history for `git fast-import`, unsigned: each commit changes a file of a role.
 fn import(people: &[SigningKey], number: usize) -> String {
     let mut text = String::new();
-    let mut file = |text: &mut String, path: &str, content: &str| {
+    let file = |text: &mut String, path: &str, content: &str| {
         let _ = write!(text, "M 100644 inline {path}\ndata {}\n{content}\n", content.len());
     };
     let commit = |text: &mut String, message: &str| {

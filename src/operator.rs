@@ -311,7 +311,8 @@ pub fn prove(
 ) -> Result<Revision, Problem> {
     let judgement = trust::judge(objects, root, None, candidate, now)?;
     let verified = judgement.verified.as_ref().map(|verified| verified.revision());
-    if let Some(revision) = verified.filter(|revision| revision.commit == candidate.tip.to_string()) {
+    let commit = candidate.tip.to_string();
+    if let Some(revision) = verified.filter(|revision| revision.commit == commit) {
         return Ok(revision.clone());
     }
     if let Some(rejection) = &judgement.rejection {
@@ -321,7 +322,7 @@ pub fn prove(
         return Err(Problem::from(pending));
     }
     let stands = judgement.high_water.commit;
-    Err(OperatorError::NotInEffect { commit: candidate.tip.to_string(), stands }.into())
+    Err(OperatorError::NotInEffect { commit, stands }.into())
 }
 
 fn mark(revision: &Revision, time: i64) -> Mark {

@@ -145,6 +145,15 @@ _abide() {
             abide__subcmd__help__subcmd__trust,add-principal)
                 cmd="abide__subcmd__help__subcmd__trust__subcmd__add__subcmd__principal"
                 ;;
+            abide__subcmd__help__subcmd__trust,break-glass)
+                cmd="abide__subcmd__help__subcmd__trust__subcmd__break__subcmd__glass"
+                ;;
+            abide__subcmd__help__subcmd__trust,confirm)
+                cmd="abide__subcmd__help__subcmd__trust__subcmd__confirm"
+                ;;
+            abide__subcmd__help__subcmd__trust,reset-clock)
+                cmd="abide__subcmd__help__subcmd__trust__subcmd__reset__subcmd__clock"
+                ;;
             abide__subcmd__help__subcmd__trust,rotate)
                 cmd="abide__subcmd__help__subcmd__trust__subcmd__rotate"
                 ;;
@@ -154,8 +163,17 @@ _abide() {
             abide__subcmd__trust,add-principal)
                 cmd="abide__subcmd__trust__subcmd__add__subcmd__principal"
                 ;;
+            abide__subcmd__trust,break-glass)
+                cmd="abide__subcmd__trust__subcmd__break__subcmd__glass"
+                ;;
+            abide__subcmd__trust,confirm)
+                cmd="abide__subcmd__trust__subcmd__confirm"
+                ;;
             abide__subcmd__trust,help)
                 cmd="abide__subcmd__trust__subcmd__help"
+                ;;
+            abide__subcmd__trust,reset-clock)
+                cmd="abide__subcmd__trust__subcmd__reset__subcmd__clock"
                 ;;
             abide__subcmd__trust,rotate)
                 cmd="abide__subcmd__trust__subcmd__rotate"
@@ -166,8 +184,17 @@ _abide() {
             abide__subcmd__trust__subcmd__help,add-principal)
                 cmd="abide__subcmd__trust__subcmd__help__subcmd__add__subcmd__principal"
                 ;;
+            abide__subcmd__trust__subcmd__help,break-glass)
+                cmd="abide__subcmd__trust__subcmd__help__subcmd__break__subcmd__glass"
+                ;;
+            abide__subcmd__trust__subcmd__help,confirm)
+                cmd="abide__subcmd__trust__subcmd__help__subcmd__confirm"
+                ;;
             abide__subcmd__trust__subcmd__help,help)
                 cmd="abide__subcmd__trust__subcmd__help__subcmd__help"
+                ;;
+            abide__subcmd__trust__subcmd__help,reset-clock)
+                cmd="abide__subcmd__trust__subcmd__help__subcmd__reset__subcmd__clock"
                 ;;
             abide__subcmd__trust__subcmd__help,rotate)
                 cmd="abide__subcmd__trust__subcmd__help__subcmd__rotate"
@@ -458,7 +485,7 @@ _abide() {
             return 0
             ;;
         abide__subcmd__enroll)
-            opts="-o -h -V --introduction --key --ref --yes --print --fleet --check --output --config-dir --state-dir --spool-dir --run-dir --help --version"
+            opts="-o -h -V --introduction --key --ref --max-age --break-glass --yes --print --fleet --check --output --config-dir --state-dir --spool-dir --run-dir --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -473,6 +500,14 @@ _abide() {
                     return 0
                     ;;
                 --ref)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --max-age)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --break-glass)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -980,7 +1015,7 @@ _abide() {
             return 0
             ;;
         abide__subcmd__help__subcmd__trust)
-            opts="show add-principal rotate"
+            opts="show add-principal rotate confirm break-glass reset-clock"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -994,6 +1029,48 @@ _abide() {
             return 0
             ;;
         abide__subcmd__help__subcmd__trust__subcmd__add__subcmd__principal)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        abide__subcmd__help__subcmd__trust__subcmd__break__subcmd__glass)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        abide__subcmd__help__subcmd__trust__subcmd__confirm)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        abide__subcmd__help__subcmd__trust__subcmd__reset__subcmd__clock)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -1394,7 +1471,7 @@ _abide() {
             return 0
             ;;
         abide__subcmd__trust)
-            opts="-o -h -V --output --config-dir --state-dir --spool-dir --run-dir --help --version show add-principal rotate help"
+            opts="-o -h -V --output --config-dir --state-dir --spool-dir --run-dir --help --version show add-principal rotate confirm break-glass reset-clock help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1432,13 +1509,21 @@ _abide() {
             return 0
             ;;
         abide__subcmd__trust__subcmd__add__subcmd__principal)
-            opts="-o -h -V --key --scope --not-after --repo --output --config-dir --state-dir --spool-dir --run-dir --help --version"
+            opts="-o -h -V --key --openpgp --fingerprint --scope --not-after --repo --output --config-dir --state-dir --spool-dir --run-dir --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
                 --key)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --openpgp)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --fingerprint)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1485,8 +1570,104 @@ _abide() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        abide__subcmd__trust__subcmd__break__subcmd__glass)
+            opts="-o -h -V --make --host --fleet --commit --key --for --output --config-dir --state-dir --spool-dir --run-dir --help --version"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --host)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --fleet)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --commit)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --key)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --for)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --output)
+                    COMPREPLY=($(compgen -W "text json" -- "${cur}"))
+                    return 0
+                    ;;
+                -o)
+                    COMPREPLY=($(compgen -W "text json" -- "${cur}"))
+                    return 0
+                    ;;
+                --config-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --state-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --spool-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --run-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        abide__subcmd__trust__subcmd__confirm)
+            opts="-o -h -V --output --config-dir --state-dir --spool-dir --run-dir --help --version"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --output)
+                    COMPREPLY=($(compgen -W "text json" -- "${cur}"))
+                    return 0
+                    ;;
+                -o)
+                    COMPREPLY=($(compgen -W "text json" -- "${cur}"))
+                    return 0
+                    ;;
+                --config-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --state-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --spool-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --run-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         abide__subcmd__trust__subcmd__help)
-            opts="show add-principal rotate help"
+            opts="show add-principal rotate confirm break-glass reset-clock help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1513,7 +1694,49 @@ _abide() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        abide__subcmd__trust__subcmd__help__subcmd__break__subcmd__glass)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        abide__subcmd__trust__subcmd__help__subcmd__confirm)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         abide__subcmd__trust__subcmd__help__subcmd__help)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        abide__subcmd__trust__subcmd__help__subcmd__reset__subcmd__clock)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -1555,14 +1778,60 @@ _abide() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        abide__subcmd__trust__subcmd__reset__subcmd__clock)
+            opts="-o -h -V --output --config-dir --state-dir --spool-dir --run-dir --help --version"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --output)
+                    COMPREPLY=($(compgen -W "text json" -- "${cur}"))
+                    return 0
+                    ;;
+                -o)
+                    COMPREPLY=($(compgen -W "text json" -- "${cur}"))
+                    return 0
+                    ;;
+                --config-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --state-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --spool-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --run-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         abide__subcmd__trust__subcmd__rotate)
-            opts="-o -h -V --key --remove --not-after --repo --output --config-dir --state-dir --spool-dir --run-dir --help --version"
+            opts="-o -h -V --key --openpgp --fingerprint --remove --not-after --repo --output --config-dir --state-dir --spool-dir --run-dir --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
                 --key)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --openpgp)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --fingerprint)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

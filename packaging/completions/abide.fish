@@ -164,18 +164,21 @@ complete -c abide -n "__fish_abide_using_subcommand heartbeat" -l spool-dir -d '
 complete -c abide -n "__fish_abide_using_subcommand heartbeat" -l run-dir -d 'Runtime folder' -r -F
 complete -c abide -n "__fish_abide_using_subcommand heartbeat" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c abide -n "__fish_abide_using_subcommand heartbeat" -s V -l version -d 'Print version'
-complete -c abide -n "__fish_abide_using_subcommand trust; and not __fish_seen_subcommand_from show add-principal rotate help" -s o -l output -d 'How to print the answer' -r -f -a "text\t'For people'
+complete -c abide -n "__fish_abide_using_subcommand trust; and not __fish_seen_subcommand_from show add-principal rotate confirm break-glass reset-clock help" -s o -l output -d 'How to print the answer' -r -f -a "text\t'For people'
 json\t'For programs'"
-complete -c abide -n "__fish_abide_using_subcommand trust; and not __fish_seen_subcommand_from show add-principal rotate help" -l config-dir -d 'Settings folder' -r -F
-complete -c abide -n "__fish_abide_using_subcommand trust; and not __fish_seen_subcommand_from show add-principal rotate help" -l state-dir -d 'State folder' -r -F
-complete -c abide -n "__fish_abide_using_subcommand trust; and not __fish_seen_subcommand_from show add-principal rotate help" -l spool-dir -d 'Spool folder' -r -F
-complete -c abide -n "__fish_abide_using_subcommand trust; and not __fish_seen_subcommand_from show add-principal rotate help" -l run-dir -d 'Runtime folder' -r -F
-complete -c abide -n "__fish_abide_using_subcommand trust; and not __fish_seen_subcommand_from show add-principal rotate help" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c abide -n "__fish_abide_using_subcommand trust; and not __fish_seen_subcommand_from show add-principal rotate help" -s V -l version -d 'Print version'
-complete -c abide -n "__fish_abide_using_subcommand trust; and not __fish_seen_subcommand_from show add-principal rotate help" -f -a "show" -d 'Shows whom this host trusts: its root of trust and the policy in force'
-complete -c abide -n "__fish_abide_using_subcommand trust; and not __fish_seen_subcommand_from show add-principal rotate help" -f -a "add-principal" -d 'Adds a principal to the policy in the work tree'
-complete -c abide -n "__fish_abide_using_subcommand trust; and not __fish_seen_subcommand_from show add-principal rotate help" -f -a "rotate" -d 'Gives a principal a new key in the policy in the work tree, and takes an old one away'
-complete -c abide -n "__fish_abide_using_subcommand trust; and not __fish_seen_subcommand_from show add-principal rotate help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c abide -n "__fish_abide_using_subcommand trust; and not __fish_seen_subcommand_from show add-principal rotate confirm break-glass reset-clock help" -l config-dir -d 'Settings folder' -r -F
+complete -c abide -n "__fish_abide_using_subcommand trust; and not __fish_seen_subcommand_from show add-principal rotate confirm break-glass reset-clock help" -l state-dir -d 'State folder' -r -F
+complete -c abide -n "__fish_abide_using_subcommand trust; and not __fish_seen_subcommand_from show add-principal rotate confirm break-glass reset-clock help" -l spool-dir -d 'Spool folder' -r -F
+complete -c abide -n "__fish_abide_using_subcommand trust; and not __fish_seen_subcommand_from show add-principal rotate confirm break-glass reset-clock help" -l run-dir -d 'Runtime folder' -r -F
+complete -c abide -n "__fish_abide_using_subcommand trust; and not __fish_seen_subcommand_from show add-principal rotate confirm break-glass reset-clock help" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c abide -n "__fish_abide_using_subcommand trust; and not __fish_seen_subcommand_from show add-principal rotate confirm break-glass reset-clock help" -s V -l version -d 'Print version'
+complete -c abide -n "__fish_abide_using_subcommand trust; and not __fish_seen_subcommand_from show add-principal rotate confirm break-glass reset-clock help" -f -a "show" -d 'Shows whom this host trusts: its root of trust and the policy in force'
+complete -c abide -n "__fish_abide_using_subcommand trust; and not __fish_seen_subcommand_from show add-principal rotate confirm break-glass reset-clock help" -f -a "add-principal" -d 'Adds a principal to the policy in the work tree'
+complete -c abide -n "__fish_abide_using_subcommand trust; and not __fish_seen_subcommand_from show add-principal rotate confirm break-glass reset-clock help" -f -a "rotate" -d 'Gives a principal a new key in the policy in the work tree, and takes an old one away'
+complete -c abide -n "__fish_abide_using_subcommand trust; and not __fish_seen_subcommand_from show add-principal rotate confirm break-glass reset-clock help" -f -a "confirm" -d 'Confirms, on a host that has lost its state, the commit at which it stands'
+complete -c abide -n "__fish_abide_using_subcommand trust; and not __fish_seen_subcommand_from show add-principal rotate confirm break-glass reset-clock help" -f -a "break-glass" -d 'Moves this host to a commit, as a statement says that is signed with a break-glass key of its root of trust'
+complete -c abide -n "__fish_abide_using_subcommand trust; and not __fish_seen_subcommand_from show add-principal rotate confirm break-glass reset-clock help" -f -a "reset-clock" -d 'Believes the clock of this host as it is, after it was wrong'
+complete -c abide -n "__fish_abide_using_subcommand trust; and not __fish_seen_subcommand_from show add-principal rotate confirm break-glass reset-clock help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c abide -n "__fish_abide_using_subcommand trust; and __fish_seen_subcommand_from show" -l repo -d 'Show the policy in force in this repository instead of the host\'s' -r -F
 complete -c abide -n "__fish_abide_using_subcommand trust; and __fish_seen_subcommand_from show" -l root -d 'With --repo: the root of trust, as in /etc/abide/trust.toml' -r -F
 complete -c abide -n "__fish_abide_using_subcommand trust; and __fish_seen_subcommand_from show" -l introduction -d 'With --repo: the commit that trust starts from; without it, `git config abide.introduction`' -r
@@ -189,6 +192,8 @@ complete -c abide -n "__fish_abide_using_subcommand trust; and __fish_seen_subco
 complete -c abide -n "__fish_abide_using_subcommand trust; and __fish_seen_subcommand_from show" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c abide -n "__fish_abide_using_subcommand trust; and __fish_seen_subcommand_from show" -s V -l version -d 'Print version'
 complete -c abide -n "__fish_abide_using_subcommand trust; and __fish_seen_subcommand_from add-principal" -l key -d 'The public key: a file, or the key itself' -r
+complete -c abide -n "__fish_abide_using_subcommand trust; and __fish_seen_subcommand_from add-principal" -l openpgp -d 'An OpenPGP key instead: what `gpg --export KEY` printed, as a file' -r -F
+complete -c abide -n "__fish_abide_using_subcommand trust; and __fish_seen_subcommand_from add-principal" -l fingerprint -d 'Which key of the export signs, where it holds several' -r
 complete -c abide -n "__fish_abide_using_subcommand trust; and __fish_seen_subcommand_from add-principal" -l scope -d 'A scope in which the principal may sign; may be given several times' -r
 complete -c abide -n "__fish_abide_using_subcommand trust; and __fish_seen_subcommand_from add-principal" -l not-after -d 'The last day or moment at which the key counts' -r
 complete -c abide -n "__fish_abide_using_subcommand trust; and __fish_seen_subcommand_from add-principal" -l repo -d 'The folder of the fleet' -r -F
@@ -201,6 +206,8 @@ complete -c abide -n "__fish_abide_using_subcommand trust; and __fish_seen_subco
 complete -c abide -n "__fish_abide_using_subcommand trust; and __fish_seen_subcommand_from add-principal" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c abide -n "__fish_abide_using_subcommand trust; and __fish_seen_subcommand_from add-principal" -s V -l version -d 'Print version'
 complete -c abide -n "__fish_abide_using_subcommand trust; and __fish_seen_subcommand_from rotate" -l key -d 'The new public key: a file, or the key itself' -r
+complete -c abide -n "__fish_abide_using_subcommand trust; and __fish_seen_subcommand_from rotate" -l openpgp -d 'A new OpenPGP key instead: what `gpg --export KEY` printed, as a file' -r -F
+complete -c abide -n "__fish_abide_using_subcommand trust; and __fish_seen_subcommand_from rotate" -l fingerprint -d 'Which key of the export signs, where it holds several' -r
 complete -c abide -n "__fish_abide_using_subcommand trust; and __fish_seen_subcommand_from rotate" -l remove -d 'The key to take away: its fingerprint, a file, or the key itself' -r
 complete -c abide -n "__fish_abide_using_subcommand trust; and __fish_seen_subcommand_from rotate" -l not-after -d 'The last day or moment at which the new key counts' -r
 complete -c abide -n "__fish_abide_using_subcommand trust; and __fish_seen_subcommand_from rotate" -l repo -d 'The folder of the fleet' -r -F
@@ -212,9 +219,42 @@ complete -c abide -n "__fish_abide_using_subcommand trust; and __fish_seen_subco
 complete -c abide -n "__fish_abide_using_subcommand trust; and __fish_seen_subcommand_from rotate" -l run-dir -d 'Runtime folder' -r -F
 complete -c abide -n "__fish_abide_using_subcommand trust; and __fish_seen_subcommand_from rotate" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c abide -n "__fish_abide_using_subcommand trust; and __fish_seen_subcommand_from rotate" -s V -l version -d 'Print version'
+complete -c abide -n "__fish_abide_using_subcommand trust; and __fish_seen_subcommand_from confirm" -s o -l output -d 'How to print the answer' -r -f -a "text\t'For people'
+json\t'For programs'"
+complete -c abide -n "__fish_abide_using_subcommand trust; and __fish_seen_subcommand_from confirm" -l config-dir -d 'Settings folder' -r -F
+complete -c abide -n "__fish_abide_using_subcommand trust; and __fish_seen_subcommand_from confirm" -l state-dir -d 'State folder' -r -F
+complete -c abide -n "__fish_abide_using_subcommand trust; and __fish_seen_subcommand_from confirm" -l spool-dir -d 'Spool folder' -r -F
+complete -c abide -n "__fish_abide_using_subcommand trust; and __fish_seen_subcommand_from confirm" -l run-dir -d 'Runtime folder' -r -F
+complete -c abide -n "__fish_abide_using_subcommand trust; and __fish_seen_subcommand_from confirm" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c abide -n "__fish_abide_using_subcommand trust; and __fish_seen_subcommand_from confirm" -s V -l version -d 'Print version'
+complete -c abide -n "__fish_abide_using_subcommand trust; and __fish_seen_subcommand_from break-glass" -l host -d 'The host\'s id, as `abide trust show` prints it there' -r
+complete -c abide -n "__fish_abide_using_subcommand trust; and __fish_seen_subcommand_from break-glass" -l fleet -d 'The fleet\'s identity, from its `trust.toml`' -r
+complete -c abide -n "__fish_abide_using_subcommand trust; and __fish_seen_subcommand_from break-glass" -l commit -d 'The whole name of the commit to move to' -r
+complete -c abide -n "__fish_abide_using_subcommand trust; and __fish_seen_subcommand_from break-glass" -l key -d 'The key to sign with: its file, as for `ssh-keygen -Y sign -f`' -r -F
+complete -c abide -n "__fish_abide_using_subcommand trust; and __fish_seen_subcommand_from break-glass" -l for -d 'How long the statement counts, at most 7 days' -r
+complete -c abide -n "__fish_abide_using_subcommand trust; and __fish_seen_subcommand_from break-glass" -s o -l output -d 'How to print the answer' -r -f -a "text\t'For people'
+json\t'For programs'"
+complete -c abide -n "__fish_abide_using_subcommand trust; and __fish_seen_subcommand_from break-glass" -l config-dir -d 'Settings folder' -r -F
+complete -c abide -n "__fish_abide_using_subcommand trust; and __fish_seen_subcommand_from break-glass" -l state-dir -d 'State folder' -r -F
+complete -c abide -n "__fish_abide_using_subcommand trust; and __fish_seen_subcommand_from break-glass" -l spool-dir -d 'Spool folder' -r -F
+complete -c abide -n "__fish_abide_using_subcommand trust; and __fish_seen_subcommand_from break-glass" -l run-dir -d 'Runtime folder' -r -F
+complete -c abide -n "__fish_abide_using_subcommand trust; and __fish_seen_subcommand_from break-glass" -l make -d 'Make a statement and print it, instead of using one'
+complete -c abide -n "__fish_abide_using_subcommand trust; and __fish_seen_subcommand_from break-glass" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c abide -n "__fish_abide_using_subcommand trust; and __fish_seen_subcommand_from break-glass" -s V -l version -d 'Print version'
+complete -c abide -n "__fish_abide_using_subcommand trust; and __fish_seen_subcommand_from reset-clock" -s o -l output -d 'How to print the answer' -r -f -a "text\t'For people'
+json\t'For programs'"
+complete -c abide -n "__fish_abide_using_subcommand trust; and __fish_seen_subcommand_from reset-clock" -l config-dir -d 'Settings folder' -r -F
+complete -c abide -n "__fish_abide_using_subcommand trust; and __fish_seen_subcommand_from reset-clock" -l state-dir -d 'State folder' -r -F
+complete -c abide -n "__fish_abide_using_subcommand trust; and __fish_seen_subcommand_from reset-clock" -l spool-dir -d 'Spool folder' -r -F
+complete -c abide -n "__fish_abide_using_subcommand trust; and __fish_seen_subcommand_from reset-clock" -l run-dir -d 'Runtime folder' -r -F
+complete -c abide -n "__fish_abide_using_subcommand trust; and __fish_seen_subcommand_from reset-clock" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c abide -n "__fish_abide_using_subcommand trust; and __fish_seen_subcommand_from reset-clock" -s V -l version -d 'Print version'
 complete -c abide -n "__fish_abide_using_subcommand trust; and __fish_seen_subcommand_from help" -f -a "show" -d 'Shows whom this host trusts: its root of trust and the policy in force'
 complete -c abide -n "__fish_abide_using_subcommand trust; and __fish_seen_subcommand_from help" -f -a "add-principal" -d 'Adds a principal to the policy in the work tree'
 complete -c abide -n "__fish_abide_using_subcommand trust; and __fish_seen_subcommand_from help" -f -a "rotate" -d 'Gives a principal a new key in the policy in the work tree, and takes an old one away'
+complete -c abide -n "__fish_abide_using_subcommand trust; and __fish_seen_subcommand_from help" -f -a "confirm" -d 'Confirms, on a host that has lost its state, the commit at which it stands'
+complete -c abide -n "__fish_abide_using_subcommand trust; and __fish_seen_subcommand_from help" -f -a "break-glass" -d 'Moves this host to a commit, as a statement says that is signed with a break-glass key of its root of trust'
+complete -c abide -n "__fish_abide_using_subcommand trust; and __fish_seen_subcommand_from help" -f -a "reset-clock" -d 'Believes the clock of this host as it is, after it was wrong'
 complete -c abide -n "__fish_abide_using_subcommand trust; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c abide -n "__fish_abide_using_subcommand suspend" -s r -l reason -d 'Why; shown in the status and the journal' -r
 complete -c abide -n "__fish_abide_using_subcommand suspend" -l for -d 'Ends by itself after this time, such as `30m`, `2h`, `1d`' -r
@@ -283,6 +323,8 @@ complete -c abide -n "__fish_abide_using_subcommand init" -s V -l version -d 'Pr
 complete -c abide -n "__fish_abide_using_subcommand enroll" -l introduction -d 'The whole id of the commit that trust starts from' -r
 complete -c abide -n "__fish_abide_using_subcommand enroll" -l key -d 'The key that signed it: its fingerprint, or the public key' -r
 complete -c abide -n "__fish_abide_using_subcommand enroll" -l ref -d 'The ref to follow' -r
+complete -c abide -n "__fish_abide_using_subcommand enroll" -l max-age -d 'Apply only what a heartbeat names that is not older than this, such as `24h`' -r
+complete -c abide -n "__fish_abide_using_subcommand enroll" -l break-glass -d 'A public key that may break the glass on this host; may be given several times' -r
 complete -c abide -n "__fish_abide_using_subcommand enroll" -l fleet -d 'The fleet\'s identity, from trust.toml in the repository' -r
 complete -c abide -n "__fish_abide_using_subcommand enroll" -s o -l output -d 'How to print the answer' -r -f -a "text\t'For people'
 json\t'For programs'"
@@ -335,3 +377,6 @@ complete -c abide -n "__fish_abide_using_subcommand help; and not __fish_seen_su
 complete -c abide -n "__fish_abide_using_subcommand help; and __fish_seen_subcommand_from trust" -f -a "show" -d 'Shows whom this host trusts: its root of trust and the policy in force'
 complete -c abide -n "__fish_abide_using_subcommand help; and __fish_seen_subcommand_from trust" -f -a "add-principal" -d 'Adds a principal to the policy in the work tree'
 complete -c abide -n "__fish_abide_using_subcommand help; and __fish_seen_subcommand_from trust" -f -a "rotate" -d 'Gives a principal a new key in the policy in the work tree, and takes an old one away'
+complete -c abide -n "__fish_abide_using_subcommand help; and __fish_seen_subcommand_from trust" -f -a "confirm" -d 'Confirms, on a host that has lost its state, the commit at which it stands'
+complete -c abide -n "__fish_abide_using_subcommand help; and __fish_seen_subcommand_from trust" -f -a "break-glass" -d 'Moves this host to a commit, as a statement says that is signed with a break-glass key of its root of trust'
+complete -c abide -n "__fish_abide_using_subcommand help; and __fish_seen_subcommand_from trust" -f -a "reset-clock" -d 'Believes the clock of this host as it is, after it was wrong'

@@ -71,7 +71,7 @@ impl Explain for GitError {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SigningKey {
     /// Of OpenSSH.
-    Ssh(PublicKey),
+    Ssh(Box<PublicKey>),
     /// Of GnuPG, by its fingerprint.
     OpenPgp(Fingerprint),
 }
@@ -232,7 +232,7 @@ impl Git {
     pub fn signer(&self, policy: &Policy) -> Result<SigningKey, GitError> {
         let format = self.ask(&["config", "--get", "gpg.format"]);
         if !policy.takes_openpgp() || format.is_some_and(|format| format != "openpgp") {
-            return self.signing_key().map(SigningKey::Ssh);
+            return self.signing_key().map(|key| SigningKey::Ssh(Box::new(key)));
         }
         let program = ["gpg.openpgp.program", "gpg.program"];
         let program = program.iter().find_map(|name| self.ask(&["config", "--get", name]));

@@ -185,7 +185,7 @@ pub(super) fn open_repository(
     options: &gix::open::Options,
 ) -> Result<gix::Repository, FetchError> {
     sweep(directory);
-    if is_as_made(directory)
+    if is_ours(directory)
         && let Ok(repository) = options.clone().open(directory)
     {
         let repository = repository.to_thread_local();
@@ -204,33 +204,23 @@ pub(super) fn open_repository(
     Ok(options.clone().open(directory).map_err(broken)?.to_thread_local())
 }
 
+/// Whether the configuration is what was written here: no other could send the fetcher elsewhere, or have it do otherwise.
+fn is_ours(directory: &Path) -> bool {
+    let found = std::fs::read_to_string(directory.join("config")).unwrap_or_default();
+    let more = ["commondir", "shallow", "config.worktree", "objects/info/alternates"];
+    [HashKind::Sha1, HashKind::Sha256].iter().any(|hash| found == configuration(*hash))
+        && more.iter().all(|name| std::fs::symlink_metadata(directory.join(name)).is_err())
+}
+
+fn configuration(hash: HashKind) -> String {
+    let version = if hash == HashKind::Sha1 { 0 } else { 1 };
+    let core = format!("[core]\n\trepositoryformatversion = {version}\n\tbare = true\n");
+    if hash == HashKind::Sha1 { core } else { format!("{core}[extensions]\n\tobjectFormat = {hash}\n") }
+}
+
 /// The commit that the branch was at when it was last fetched.
 pub(super) fn branch(repository: &gix::Repository) -> Option<ObjectId> {
     Some(repository.try_find_reference(BRANCH).ok()??.try_id()?.detach())
-}
-
-/// The whole configuration of the private repository.
-fn configuration(hash: HashKind) -> String {
-    let core = |version: u8| format!("[core]\n\trepositoryformatversion = {version}\n\tbare = true\n");
-    match hash {
-        HashKind::Sha1 => core(0),
-        kind => format!("{}[extensions]\n\tobjectformat = {kind}\n", core(1)),
-    }
-}
-
-/// Whether the private repository says what we had it say, and nothing else. A fetcher that was once somebody else's program must not live on in
-/// the settings, alternates or cut-off history that it left.
-fn is_as_made(directory: &Path) -> bool {
-    let said = std::fs::read_to_string(directory.join("config")).unwrap_or_default();
-    let more = [
-        "commondir",
-        "shallow",
-        "config.worktree",
-        "objects/info/alternates",
-        "objects/info/http-alternates",
-    ];
-    [HashKind::Sha1, HashKind::Sha256].into_iter().any(|hash| said == configuration(hash))
-        && more.iter().all(|name| std::fs::symlink_metadata(directory.join(name)).is_err())
 }
 
 /// Removes everything from the spool that is not ours, or not of the kind that ours is: what somebody else's program left under this user.

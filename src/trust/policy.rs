@@ -15,7 +15,7 @@ use crate::resource::DeclareError;
 
 mod keys;
 
-pub use keys::{HeartbeatKey, Holder, KEYS, Key, OPENPGP, last_second};
+pub use keys::{HeartbeatKey, Holder, Key, last_second};
 use keys::{Keys, RawHeartbeat, RawPrincipal};
 
 /// Where the policy lies in the tree.

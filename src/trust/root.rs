@@ -75,8 +75,8 @@ impl IntroductionKey {
     /// # Errors
     /// What is wrong with it, in words.
     pub fn parse(text: &str) -> Result<IntroductionKey, String> {
-        if let Some(name) = text.strip_prefix("OpenPGP:") {
-            let name = Fingerprint::parse(name).map(IntroductionKey::OpenPgp);
+        if text.starts_with("OpenPGP:") {
+            let name = Fingerprint::parse(text).map(IntroductionKey::OpenPgp);
             return name.ok_or_else(|| "the fingerprint is not `OpenPGP:` and 40 hexadecimal digits".into());
         }
         match text.strip_prefix("SHA256:") {

@@ -386,7 +386,15 @@ fn a_stranded_host_is_moved_by_breaking_the_glass() {
 /// As `abide trust show` prints it: made of the machine id, which is not shown.
 fn host_id(site: &Site) -> String {
     let script = "printf 'abide host %s' $(cat /etc/machine-id) | sha256sum | cut -c-32";
-    site.host.sh(script).success().trim().to_owned()
+    let id = site.host.sh(script).success().trim().to_owned();
+    let shown: Value = serde_json::from_str(&site.abide(&["trust", "show", "-o", "json"]).success())
+        .expect("the answer is JSON");
+    assert_eq!(shown["host"], id.as_str());
+    let mark = site.status()["run"]["revision"]["commit"].clone();
+    assert_eq!((&shown["policy"]["commit"], &shown["root"]["fleet"]), (&mark, &FLEET.into()), "{shown:#}");
+    let explained = site.abide(&["verify", "--explain"]);
+    assert!(explained.stdout.contains("this host has accepted it before"), "{explained:#?}");
+    id
 }
 
 /// What a revision with this role is refused for; then the role is taken back.

@@ -14,6 +14,7 @@ const STAGES: &[(char, &str)] = &[
     ('5', "State: abide's own memory"),
     ('6', "Settings of the host"),
     ('7', "Commands and services"),
+    ('8', "What confines abide's own processes"),
 ];
 
 /// Codes that are given where something is noticed, not by a type of their own.

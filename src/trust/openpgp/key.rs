@@ -211,8 +211,9 @@ impl Fingerprint {
         digest.as_slice().try_into().map(Fingerprint).map_err(|_| NO_NAME)
     }
 
-    /// Reads 40 hexadecimal digits, with or without GnuPG's spaces between them.
+    /// Reads 40 hexadecimal digits, with or without GnuPG's spaces between them and `OpenPGP:` in front.
     pub fn parse(text: &str) -> Option<Fingerprint> {
+        let text = text.strip_prefix("OpenPGP:").unwrap_or(text);
         let digit = |character: char| character.to_digit(16).and_then(|digit| u8::try_from(digit).ok());
         let digits: Vec<u8> =
             text.chars().filter(|character| *character != ' ').map(digit).collect::<Option<_>>()?;
@@ -288,7 +289,10 @@ pub(super) mod tests {
         assert_eq!(key.kind(), "Ed25519");
         let name = key.fingerprint().to_string();
         assert_eq!(Fingerprint::parse(&name), Some(key.fingerprint()));
-        assert_eq!(Fingerprint::parse(&name.to_lowercase()), Some(key.fingerprint()));
+        for same in [name.to_lowercase(), key.fingerprint().shown(), format!("{} {}", &name[..4], &name[4..])]
+        {
+            assert_eq!(Fingerprint::parse(&same), Some(key.fingerprint()), "{same}");
+        }
         for other in [format!("{name}0"), name[1..].to_owned(), format!("0x{name}"), String::new()] {
             assert_eq!(Fingerprint::parse(&other), None, "{other}");
         }

@@ -40,39 +40,7 @@ impl Key {
             }
         }
     }
-
-    /// Reads it as it stands in a policy, in the list of this name.
-    pub fn parse(list: &str, text: &str) -> Option<Key> {
-        match list {
-            KEYS => PublicKey::parse(text).ok().map(Key::Ssh),
-            OPENPGP => OpenPgpKey::parse(text).ok().map(Key::OpenPgp),
-            _ => None,
-        }
-    }
-
-    /// The name of a principal's list in which it stands.
-    pub fn list(&self) -> &'static str {
-        match self {
-            Key::Ssh(_) => KEYS,
-            Key::OpenPgp(_) => OPENPGP,
-        }
-    }
 }
-
-impl std::fmt::Display for Key {
-    /// As it stands in a policy.
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Key::Ssh(key) => key.fmt(f),
-            Key::OpenPgp(key) => key.fmt(f),
-        }
-    }
-}
-
-/// A principal's list of keys for SSH signatures.
-pub const KEYS: &str = "keys";
-/// A principal's list of keys for OpenPGP signatures.
-pub const OPENPGP: &str = "openpgp";
 
 /// Whose a key is.
 #[derive(Debug, Clone, PartialEq, Eq)]
