@@ -12,6 +12,10 @@ fn main() -> std::io::Result<()> {
     for (path, text) in pages::all() {
         write(&root.join(path), &text)?;
     }
+    let (without, unknown) = pages::attacks::gaps(pages::root());
+    for gap in without.iter().chain(&unknown) {
+        eprintln!("attacks and tests do not match: {gap}");
+    }
     Ok(())
 }
 

@@ -11,7 +11,10 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
         assert!(signature.verify(&key, b"abide fuzzes signatures").is_err());
     }
     if let Ok(key) = exported(bytes, None) {
-        assert_eq!(OpenPgpKey::parse(&key.to_string()).unwrap(), key);
+        assert_eq!(exported(bytes, Some(key.fingerprint())), Ok(key));
+    }
+    if let Ok(key) = OpenPgpKey::from_packet(bytes) {
+        assert_eq!(OpenPgpKey::parse(&key.to_string()), Ok(key));
     }
     if let Ok(text) = std::str::from_utf8(bytes)
         && let Ok(key) = OpenPgpKey::parse(text)

@@ -29,13 +29,13 @@ pub struct Poll {
 /// What is wrong with a fetcher that is no longer ours.
 #[derive(Debug, thiserror::Error)]
 pub enum PollError {
-    /// E811: it took more of the disk than a fetcher needs.
+    /// E811: the fetcher took more of the disk than a fetcher needs.
     #[error("the fetcher was ended and its spool emptied: {excess}")]
     Excess {
         /// What was too much.
         excess: Excess,
     },
-    /// E812: what it left cannot be removed.
+    /// E812: what the fetcher left in its spool cannot be removed.
     #[error("the fetcher left {excess}, and that cannot be removed")]
     Stuck {
         /// What is too much.

@@ -150,7 +150,7 @@ fn litter() {
     symlink(name(5), name(5)).unwrap();
     fs::create_dir(name(6)).unwrap();
     let _ = fs::hard_link("/etc/passwd", name(7));
-    OpenOptions::new().write(true).create(true).truncate(false).mode(0).open(name(8)).unwrap();
+    OpenOptions::new().write(true).create(true).truncate(false).mode(0o000).open(name(8)).unwrap();
     fs::write(name(9), b"PACK\0\0\0\x02\xff\xff\xff\xff").unwrap();
     fs::write("packs/\x1b[2J\nforged", "").unwrap();
     // What would outlive it in a repository that the next fetcher uses.
@@ -169,7 +169,7 @@ fn litter() {
     mknodat(CWD, "lock", FileType::Fifo, Mode::RWXU, 0).unwrap();
     fs::create_dir_all("shut/in").unwrap();
     fs::write("shut/in/file", "").unwrap();
-    let mode = <fs::Permissions as std::os::unix::fs::PermissionsExt>::from_mode(0);
+    let mode = <fs::Permissions as std::os::unix::fs::PermissionsExt>::from_mode(0o000);
     fs::set_permissions("shut/in", mode.clone()).unwrap();
     fs::set_permissions("shut", mode).unwrap();
 }

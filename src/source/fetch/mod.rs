@@ -54,6 +54,8 @@ pub fn refuse(spool: &Path, now: i64, error: SandboxError, sandbox: Confinement)
             let before = spool.note();
             note.failures = before.failures.saturating_add(1);
             note.tip = before.tip;
+            note.approvals = before.approvals;
+            note.heartbeat = before.heartbeat;
             if let Err(error) = spool.write_note(&note) {
                 note.problems.push(problem("", error));
             }

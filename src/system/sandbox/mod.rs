@@ -164,7 +164,7 @@ impl fmt::Display for Confinement {
 /// A sandbox that must be whole and is not.
 #[derive(Debug, thiserror::Error)]
 pub enum SandboxError {
-    /// E810: a layer is missing.
+    /// E810: a layer of the sandbox is missing, and the settings require it.
     #[error("the sandbox of the {process} is required and lacks: {lacks}")]
     Incomplete {
         /// Whose.

@@ -123,6 +123,40 @@ fn hostile_names_and_modes_are_not_readable() {
     }
 }
 
+/// Fetches a branch with this entry by somebody who may write there, and returns why it is refused.
+fn verdict(mode: &str, content: &str) -> &'static str {
+    let lab = Lab::new();
+    let object = if mode == "160000" {
+        lab.mark.commit.clone()
+    } else {
+        lab.object("blob", content.as_bytes()).to_string()
+    };
+    lab.git(&["update-index", "--add", "--cacheinfo", &format!("{mode},{object},roles/base/entry")]);
+    lab.commit_index(&[], "alice", "Add an entry");
+    let world = World::new();
+    good(world.poll(&source(&[&lab.path().display().to_string()])));
+    let mut store = store(&world);
+    let candidate = store.take(&world.spool()).unwrap().unwrap();
+    assert_eq!(candidate.tip, lab.head());
+    let judgement = judge(&store, &lab.root, None, &candidate, NOW).unwrap();
+    assert_eq!(judgement.high_water, lab.mark, "the mark stays");
+    judgement.rejection.unwrap().code().0
+}
+
+/// Attack 26: symlinks that lead out of the tree.
+#[test]
+fn symlinks_that_leave_the_tree_are_refused() {
+    for target in ["/etc/shadow", "../../../etc/shadow", "../../../../x", ""] {
+        assert_eq!(verdict("120000", target), "E023", "{target}");
+    }
+}
+
+/// Attack 27: a submodule, which would bring what nobody signed.
+#[test]
+fn submodules_are_refused() {
+    assert_eq!(verdict("160000", ""), "E022");
+}
+
 /// Attack 28: somebody would rather have other objects in the place of the signed ones.
 #[test]
 fn replace_refs_and_grafts_change_nothing() {

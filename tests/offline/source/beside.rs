@@ -256,7 +256,7 @@ fn heartbeats_do_not_make_the_spool_or_the_store_grow() {
     let packs = |folder: &str| std::fs::read_dir(world.root().join(folder)).unwrap().count();
     let mut last = String::new();
     let (mut most, mut compactions) = (0, 0);
-    for number in 0..68 {
+    for number in 0..80 {
         last = world.beat(&number.to_string());
         let note = good(world.poll(&source));
         assert_eq!(note.heartbeat, last);

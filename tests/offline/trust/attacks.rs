@@ -95,24 +95,6 @@ fn a_path_that_no_scope_covers() {
     lab.refused(lab.commit("alice", "Change"), "E021");
 }
 
-/// Attack 9: a branch with a policy of its own, for people to try things out, is served in place of the real one.
-#[test]
-fn another_branch_served_as_this_one() {
-    let lab = Lab::new();
-    let mut policy = lab.policy(2);
-    policy.reference = "refs/heads/staging".into();
-    lab.write("trust.toml", &policy.text());
-    lab.commit("alice", "This is staging");
-    lab.write("roles/web/role.toml", "not for production");
-    lab.refused(lab.commit("bob", "Try something"), "E028");
-    // Nor is it believed at first contact, by whoever knows where it begins.
-    lab.write("trust.toml", &policy.text());
-    let begun = lab.commit("alice", "This is staging");
-    let mut lab = lab;
-    lab.root.introduction.commit = begun.to_string();
-    assert_eq!(lab.judge(None, begun).unwrap_err().code().0, "E028");
-}
-
 /// Attack 5: a commit by a key that only a later policy brings, and one from the future.
 #[test]
 fn a_key_before_its_time() {

@@ -80,6 +80,7 @@ pub fn history(seed: u64) -> History {
         history: History { host, commits, tags: Vec::new(), heartbeats: Vec::new(), polls: Vec::new() },
         main: 1,
         sides: vec![],
+        left: vec![],
     };
     for _ in 0..3 + making.dice.below(12) {
         making.step();
@@ -136,6 +137,8 @@ struct Making {
     main: usize,
     /// Where side branches are.
     sides: Vec<usize>,
+    /// Where the branch was before it went on from a twin.
+    left: Vec<usize>,
 }
 
 impl Making {
@@ -383,8 +386,10 @@ impl Making {
     /// Another commit with the payload of one of the branch; the branch may go on from it.
     fn twin(&mut self) {
         let line = self.history.line(self.main);
-        let original = line[self.dice.below(line.len().min(4))];
-        let key = if self.dice.percent(60) { self.key_for(original, "roles/web/a") } else { self.any_key() };
+        let original = line[self.dice.below(line.len().min(3))];
+        let path = self.history.commits[original].edits.first().map_or("roles/web/a", |(path, _)| *path);
+        let parent = self.history.commits[original].parents.first().copied().unwrap_or(original);
+        let key = if self.dice.percent(80) { self.key_for(parent, path) } else { self.any_key() };
         let quality = match self.dice.below(10) {
             0 => Quality::Rewrapped,
             1 => Quality::OtherContent,
@@ -394,7 +399,7 @@ impl Making {
         let signature = Signature::By(key, quality);
         let commit = self.history.commits[original].clone();
         let same = |other: &Commit| other.twin == Some(original) || other.signature == signature;
-        if original <= 1
+        if original == 0
             || commit.twin.is_some()
             || commit.signature == signature
             || self.history.commits.iter().any(|other| other.twin == Some(original) && same(other))
@@ -402,8 +407,9 @@ impl Making {
             return self.change();
         }
         let twin = self.push(Commit { signature, twin: Some(original), ..commit });
-        if self.dice.percent(70) {
+        if self.dice.percent(80) {
             self.main = twin;
+            self.left.push(original);
         }
     }
 
@@ -449,6 +455,11 @@ impl Making {
         let mut now = TODAY;
         let line = self.history.line(self.main);
         let end = self.history.commits.len();
+        if let Some(left) = self.left.pop()
+            && self.dice.percent(70)
+        {
+            self.poll(left, now);
+        }
         for round in (0..self.dice.below(4)).rev() {
             now += Time::try_from(self.dice.below(12)).unwrap();
             // The branch as it was a while ago, or anything that is there.
