@@ -237,7 +237,11 @@ fn alternates_lead_nowhere() {
         std::fs::create_dir_all(world.root().join(folder)).unwrap();
         std::fs::write(world.root().join(folder).join("alternates"), &alternates).unwrap();
     }
-    good(world.fetched());
+    // Where the kernel confines the fetcher, it cannot even look there.
+    let note = world.poll(&source(&[&world.repository().display().to_string()]));
+    assert!(note.failures == 0 || codes(&note) == ["E106"], "{note:#?}");
+    assert_eq!(note.tip, world.tip());
+    assert!(!world.spool().join("repository/objects/info").exists(), "those of the spool are removed");
     // The fetcher offers what its alternates have: the root process does not find it.
     let note = abide::source::Note { tip: secret.clone(), ..Default::default() };
     std::fs::write(world.spool().join("note.json"), serde_json::to_vec(&note).unwrap()).unwrap();
