@@ -21,6 +21,9 @@ use self::history::{Commit, History, Key, Poll, Quality, Signature};
 use self::real::{Real, seconds};
 use super::model::{self, Answer};
 
+/// The commit that waits, and the scopes that it waits for: of the policy in force, or of the new one.
+type Waiting = (usize, Vec<(String, bool)>);
+
 /// How many histories a run takes.
 const HISTORIES: u64 = 10_000;
 /// How often each thing that can happen to an offered tip has to have happened in ten thousand histories: otherwise they prove
@@ -182,10 +185,7 @@ impl Looking {
     }
 
     /// What the real rule says, in the model's words.
-    fn answer(
-        &self,
-        judgement: &Judgement,
-    ) -> (usize, Option<(usize, Vec<(String, bool)>)>, Option<(usize, &'static str)>) {
+    fn answer(&self, judgement: &Judgement) -> (usize, Option<Waiting>, Option<(usize, &'static str)>) {
         let pending = judgement.pending.as_ref().map(|pending| {
             let needs = pending.needs.iter().map(|need| (need.scope.clone(), need.new_policy));
             let mut needs: Vec<(String, bool)> = needs.collect();

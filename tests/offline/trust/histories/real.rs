@@ -112,12 +112,14 @@ impl Real {
 
     /// The number of a commit, by its name.
     pub fn number(&self, hex: &str) -> usize {
-        self.ids.iter().position(|id| id.to_string() == hex).unwrap()
+        let wanted = ObjectId::from_hex(hex.as_bytes()).unwrap();
+        self.ids.iter().position(|id| *id == wanted).unwrap()
     }
 
     /// The number of a heartbeat, by the name of its commit.
     pub fn heartbeat_number(&self, hex: &str) -> usize {
-        self.heartbeats.iter().position(|id| id.to_string() == hex).unwrap()
+        let wanted = ObjectId::from_hex(hex.as_bytes()).unwrap();
+        self.heartbeats.iter().position(|id| *id == wanted).unwrap()
     }
 
     fn heartbeat(&mut self, said: &history::Heartbeat) -> ObjectId {
