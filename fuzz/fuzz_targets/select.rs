@@ -1,15 +1,14 @@
 #![no_main]
 //! The expression that selects a host is true, false, or explained; what it is does not change.
 
-use abide::manifest::template::{Engine, Scope};
-use minijinja::Value;
+use abide::manifest::node::Node;
+use abide::manifest::template::{Engine, Scope, to_template};
 
 libfuzzer_sys::fuzz_target!(|text: &str| {
-    let host = serde_json::json!({
-        "name": "web-01", "labels": { "tier": "web", "site": "a" }, "custom": {},
-        "os": { "family": "debian", "version": "12" }, "cpus": 4, "memory": 8192,
-    });
-    let scope = Scope::new(vec![("host", Value::from_serialize(host))], &["host.labels", "host.custom"]);
+    let host = "name = \"web-01\"\ncpus = 4\nmemory = 8192\nlabels = { tier = \"web\", site = \"a\" }\ncustom = {}\n\
+        os = { family = \"debian\", version = \"12\" }\n";
+    let host = to_template(&Node::parse(host).unwrap());
+    let scope = Scope::new(vec![("host", host)], &["host.labels", "host.custom"]);
     let engine = Engine::new();
     let one = engine.condition(text, &scope);
     assert_eq!(one, engine.condition(text, &scope));

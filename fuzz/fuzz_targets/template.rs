@@ -2,12 +2,13 @@
 //! A template renders within its bounds, or says what is wrong.
 
 use abide::manifest::limits;
-use abide::manifest::template::{Engine, Scope};
-use minijinja::Value;
+use abide::manifest::node::Node;
+use abide::manifest::template::{Engine, Scope, to_template};
 
 libfuzzer_sys::fuzz_target!(|text: &str| {
-    let host = Value::from_serialize(serde_json::json!({ "name": "web-01", "cpus": 4, "labels": { "tier": "web" } }));
-    let vars = Value::from_serialize(serde_json::json!({ "port": 80, "names": ["a", "b"], "text": "x" }));
+    let value = |text: &str| to_template(&Node::parse(text).unwrap());
+    let host = value("name = \"web-01\"\ncpus = 4\nlabels = { tier = \"web\" }\n");
+    let vars = value("port = 80\nnames = [\"a\", \"b\"]\ntext = \"x\"\n");
     let scope = Scope::new(vec![("host", host), ("vars", vars)], &["host.labels"]);
     match Engine::new().file("fuzz", text, &scope) {
         Ok(output) => assert!(output.len() <= limits::OUTPUT_BYTES),
