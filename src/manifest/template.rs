@@ -69,7 +69,7 @@ impl Engine {
     pub fn file(&self, name: &str, text: &str, scope: &Scope) -> Result<String, Failure> {
         if self.environment.borrow().get_template(name).is_err() {
             let added = self.environment.borrow_mut().add_template_owned(name.to_owned(), text.to_owned());
-            added.map_err(|error| Failure::of(&error))?;
+            added.map_err(|error| Failure::of(&error).within(text))?;
         }
         let environment = self.environment.borrow();
         let template = environment.get_template(name).map_err(|error| Failure::of(&error))?;
@@ -101,7 +101,8 @@ impl Engine {
             };
             return value.map_err(moved).and_then(|value| from_template(&value));
         }
-        let template = environment.template_from_str(text).map_err(|error| Failure::of(&error))?;
+        let template =
+            environment.template_from_str(text).map_err(|error| Failure::of(&error).within(text))?;
         scope.watch(text, &environment, |root| template.render(root)).map(node::Value::String)
     }
 
@@ -111,7 +112,8 @@ impl Engine {
     /// It is not an expression, names something unknown, or is not `true` or `false`.
     pub fn condition(&self, text: &str, scope: &Scope) -> Result<bool, Failure> {
         let environment = self.environment.borrow();
-        let compiled = environment.compile_expression(text).map_err(|error| Failure::of(&error))?;
+        let compiled =
+            environment.compile_expression(text).map_err(|error| Failure::of(&error).within(text))?;
         let value = scope.watch(text, &environment, |root| compiled.eval(root).and_then(defined))?;
         match value.kind() {
             ValueKind::Bool => Ok(value.is_true()),
@@ -129,7 +131,8 @@ impl Engine {
     /// As for [`Engine::string`].
     pub fn expression(&self, text: &str, scope: &Scope) -> Result<node::Value, Failure> {
         let environment = self.environment.borrow();
-        let compiled = environment.compile_expression(text).map_err(|error| Failure::of(&error))?;
+        let compiled =
+            environment.compile_expression(text).map_err(|error| Failure::of(&error).within(text))?;
         let value = scope.watch(text, &environment, |root| compiled.eval(root).and_then(defined))?;
         from_template(&value)
     }
@@ -205,6 +208,15 @@ impl Failure {
         };
         Failure { message: what, help: help.to_owned(), range: error.range() }
     }
+
+    /// With a range that lies in the text: where that ends too early, the language points behind its end.
+    fn within(mut self, text: &str) -> Failure {
+        self.range = self.range.map(|range| {
+            let start = text.floor_char_boundary(range.start);
+            start..text.ceil_char_boundary(range.end).max(start)
+        });
+        self
+    }
 }
 
 /// What templates can see.
@@ -261,8 +273,10 @@ impl Scope {
         match (result, unknown) {
             (Ok(value), None) => Ok(value),
             (Ok(value), Some(_)) if deals_with_it => Ok(value),
-            (Err(error), None) => Err(Failure::of(&error)),
-            (Err(error), _) if error.kind() != ErrorKind::UndefinedError => Err(Failure::of(&error)),
+            (Err(error), None) => Err(Failure::of(&error).within(text)),
+            (Err(error), _) if error.kind() != ErrorKind::UndefinedError => {
+                Err(Failure::of(&error).within(text))
+            }
             (result, Some((path, near))) => {
                 let range = find_name(text, path).or(result.err().and_then(|error| error.range()));
                 let help = match near {
@@ -272,7 +286,7 @@ impl Scope {
                     }
                     None => "the names are `host`, `vars`, and `item` under `for-each`".into(),
                 };
-                Err(Failure { message: format!("`{path}` is not defined"), help, range })
+                Err(Failure { message: format!("`{path}` is not defined"), help, range }.within(text))
             }
         }
     }
@@ -474,6 +488,16 @@ mod tests {
         ] {
             let message = string(text).unwrap_err();
             assert!(message.contains(expected), "{text}: {message}");
+        }
+    }
+
+    #[test]
+    fn places_lie_in_the_text() {
+        for text in ["{{ fail(\"n) }}", "{{ 'é", "{% if", "{{ x", "é{{", "{% for a in [1"] {
+            let failure = Engine::new().file("x", text, &scope()).unwrap_err();
+            if let Some(range) = failure.range {
+                assert!(text.get(range.clone()).is_some(), "{text}: {range:?}");
+            }
         }
     }
 

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use gix::ObjectId;
 
 use super::attestation::{Attestation, Signer};
-use super::commit::Commit;
+use super::commit::{Commit, tree_of_any};
 use super::error::TrustError;
 use super::judgement::{CommitJudgement, Rule, ScopeUse, Verdict};
 use super::paths::{self, Changed, DiffError, Trees};
@@ -29,6 +29,8 @@ pub(super) struct Judge<'a> {
     pub commits_left: usize,
     pub entries_left: usize,
     pub trees: Trees,
+    /// Entries that may still be read before their time.
+    pub ahead_left: usize,
 }
 
 /// Why the walk stops.
@@ -195,6 +197,17 @@ impl Judge<'_> {
     /// Proves that the commit's key signed it; whose it is does not matter.
     pub fn prove_signature(&self, signed: &Signed, policy: Option<&Policy>) -> Result<(), Stop> {
         signed.attestation.prove(policy, &signed.commit.payload).map_err(|reason| signed.refuse(reason))
+    }
+
+    /// Reads the trees of some commits of the line, newest first: in a pack the older ones are deltas of the newer, so that each costs
+    /// one step in this order, and a chain of them in the other. Whatever is wrong will show when the commits are judged.
+    pub fn look_ahead(&mut self, before: ObjectId, commits: &[ObjectId]) {
+        let tree = |id: &ObjectId| tree_of_any(&self.objects.commit(*id).ok()?, id.kind());
+        let trees: Vec<ObjectId> = std::iter::once(before).chain(commits.iter().filter_map(tree)).collect();
+        for pair in trees.windows(2).rev() {
+            let (before, after, left) = (Some(pair[0]), Some(pair[1]), &mut self.ahead_left);
+            let _ = paths::changed(self.objects, &mut self.trees, before, after, left);
+        }
     }
 
     /// The paths that differ between two trees, with what the later one may not contain refused.

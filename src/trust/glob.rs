@@ -117,6 +117,9 @@ impl std::fmt::Display for Pattern {
 
 /// Matches within one component: on a mismatch only the latest `*` has to be tried again.
 fn component_matches(pattern: &str, name: &str) -> bool {
+    if !pattern.contains(['*', '?']) {
+        return pattern == name;
+    }
     let pattern: Vec<char> = pattern.chars().collect();
     let name: Vec<char> = name.chars().collect();
     let (mut at, mut seen) = (0, 0);

@@ -21,6 +21,9 @@ use super::{Revision, Verified};
 use crate::error::escaped;
 use crate::source::{Candidate, Objects};
 
+/// So many commits are looked at together.
+const WINDOW: usize = 64;
+
 /// The trailer of an approval.
 const APPROVES: &str = "Approves-tree";
 
@@ -40,8 +43,8 @@ pub fn judge(
 ) -> Result<Judgement, TrustError> {
     let introduction = object_id(&root.introduction.commit)?;
     let (commits_left, entries_left) = (MOST_COMMITS, MOST_ENTRIES);
-    let trees = Trees::default();
-    let mut judge = Judge { objects, root, introduction, now, commits_left, entries_left, trees };
+    let (trees, ahead_left) = (Trees::default(), MOST_ENTRIES);
+    let mut judge = Judge { objects, root, introduction, now, commits_left, entries_left, trees, ahead_left };
     let mark = match high_water {
         Some(mark) => Some((object_id(&mark.commit)?, mark)),
         None => None,
@@ -218,12 +221,17 @@ impl<'a> Walk<'a> {
         if let Err(stop) = self.check_agent() {
             return stop.into_rejection().map(Some);
         }
-        for id in line {
-            if let Err(stop) = self.step(*id, approvals) {
-                let rejection = stop.into_rejection()?;
-                let raw = self.judge.objects.commit(*id).unwrap_or_default();
-                self.commits.push(refused(id, summary_of_any(&raw), &rejection));
-                return Ok(Some(rejection));
+        for window in line.chunks(WINDOW) {
+            if window.len() > 1 {
+                self.judge.look_ahead(self.latest.1, window);
+            }
+            for id in window {
+                if let Err(stop) = self.step(*id, approvals) {
+                    let rejection = stop.into_rejection()?;
+                    let raw = self.judge.objects.commit(*id).unwrap_or_default();
+                    self.commits.push(refused(id, summary_of_any(&raw), &rejection));
+                    return Ok(Some(rejection));
+                }
             }
         }
         Ok(None)

@@ -5,6 +5,7 @@
 
 mod mailbox;
 mod offer;
+mod recent;
 mod repository;
 mod shelf;
 mod take;

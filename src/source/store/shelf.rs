@@ -8,6 +8,7 @@ use gix::ObjectId;
 use gix::hash::Kind as HashKind;
 
 use super::failed;
+use super::recent::Recent;
 use crate::config::Limits;
 use crate::source::error::SourceError;
 use crate::source::pack::{self, PackError};
@@ -222,7 +223,7 @@ fn database(directory: &Path, kind: HashKind, object_bytes: u64) -> Result<gix::
     let mut handle =
         gix::odb::at_opts(directory.to_owned(), kind, None, options).map_err(failed(directory))?;
     // Trees of successive commits are deltas of each other: keep a few inflated.
-    handle.set_pack_cache(|| Box::new(gix::odb::pack::cache::Never));
+    handle.set_pack_cache(|| Box::new(Recent::default()));
     handle.refresh_never();
     Ok(handle)
 }
