@@ -18,8 +18,7 @@ use crate::trust::commit::Commit;
 use crate::trust::key::PublicKey;
 use crate::trust::policy::Policy;
 use crate::trust::{
-    self, FreshnessMode, FreshnessRule, HighWater, Introduction, IntroductionKey, Judgement, RootOfTrust,
-    TrustError,
+    self, FreshnessMode, FreshnessRule, Introduction, IntroductionKey, Judgement, RootOfTrust, TrustError,
 };
 
 /// What the line that `abide init` prints says.
@@ -181,7 +180,7 @@ fn prove(paths: &Paths, mut settings: Settings, invitation: &Invitation) -> Resu
 fn begin(paths: &Paths, store: &Store, root: &RootOfTrust, candidate: &Candidate) -> Result<(), Problem> {
     let mut state = State::open(&paths.state)?;
     if let Some(mark) = state.high_water()? {
-        let known = HighWater { commit: mark.commit, payload: mark.payload };
+        let known = mark.high_water();
         let judged = trust::judge(store, root, Some(&known), candidate, clock::now());
         if let Err(TrustError::MarkUnrelated { .. } | TrustError::MarkLost { .. }) = judged {
             state.forget_mark()?;

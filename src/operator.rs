@@ -326,7 +326,8 @@ pub fn prove(
 }
 
 fn mark(revision: &Revision, time: i64) -> Mark {
-    Mark { commit: revision.commit.clone(), payload: revision.payload.clone(), time }
+    let (commit, payload) = (revision.commit.clone(), revision.payload.clone());
+    Mark { commit, payload, time, introduction: String::new() }
 }
 
 /// Reads the whole name of a commit.

@@ -17,8 +17,8 @@ use crate::state::News;
 use crate::system::clock;
 use crate::trust::explain::{Explained, Outcome, explain};
 use crate::trust::{
-    ApprovalJudgement, Freshness, FreshnessMode, HighWater, Memory, Pending, Rejection, Revision,
-    RootOfTrust, Verdict, assess,
+    ApprovalJudgement, Freshness, FreshnessMode, Memory, Pending, Rejection, Revision, RootOfTrust, Verdict,
+    assess,
 };
 
 /// Explains why a revision is or is not accepted: which rule, which principals, which scopes.
@@ -204,7 +204,7 @@ fn on_host(global: &Global, arguments: &Arguments) -> Result<Explanation, Proble
         Some(state) => (state.high_water()?, state.news()?),
         None => (None, News::default()),
     };
-    let mark = mark.map(|mark| HighWater { commit: mark.commit, payload: mark.payload });
+    let mark = mark.map(|mark| mark.high_water());
     let store = Store::open(&paths.store(), &Limits::default())?;
     // The note is as untrusted here as in a run; without one that can be read the mark is explained.
     let note = source::read_note(&paths.spool).ok().flatten().unwrap_or_default();

@@ -7,7 +7,7 @@ use crate::report::EventKind;
 use crate::source::Candidate;
 use crate::state::Mark;
 use crate::system::clock;
-use crate::trust::{self, Assessment, HighWater, Judgement, Memory, Verified};
+use crate::trust::{self, Assessment, Judgement, Memory, Verified};
 
 /// The commit that is to be enforced.
 pub(super) struct Proof {
@@ -82,7 +82,7 @@ impl Run<'_> {
     }
 
     fn try_judge(&mut self, candidate: &Candidate, mark: Option<&Mark>) -> Result<Option<Verified>, Problem> {
-        let known = mark.map(|mark| HighWater { commit: mark.commit.clone(), payload: mark.payload.clone() });
+        let known = mark.map(Mark::high_water);
         let Some(root) = self.site.root.clone() else { return Ok(None) };
         let memory = Memory { high_water: known.clone(), heartbeat: self.state.news()?.heartbeat };
         let now = self.time.trusted;
@@ -91,18 +91,21 @@ impl Run<'_> {
         self.hear(freshness)?;
         self.report_verdict(&judgement, candidate)?;
         let Some(verified) = judgement.verified else { return Ok(None) };
-        let raised = known.is_none_or(|known| known != judgement.high_water);
+        let raised = known.as_ref().is_none_or(|known| known.commit != judgement.high_water.commit);
+        let high_water = &judgement.high_water;
+        if known.as_ref() != Some(high_water) && !self.request.dry_run {
+            self.state.raise(&Mark {
+                commit: high_water.commit.clone(),
+                payload: high_water.payload.clone(),
+                time: clock::now(),
+                introduction: high_water.introduction.clone(),
+            })?;
+        }
         if raised && !self.request.dry_run {
             let (revision, now) = (verified.revision(), clock::now());
             self.recorder.about(revision);
             let message = format!("{revision} by {} is proven: {}", revision.signer, revision.summary);
             self.recorder.tell(EventKind::RevisionAccepted, message, now);
-            let high_water = &judgement.high_water;
-            self.state.raise(&Mark {
-                commit: high_water.commit.clone(),
-                payload: high_water.payload.clone(),
-                time: now,
-            })?;
             // From here on there is something to remember again.
             self.news("memory", "")?;
         }

@@ -6,7 +6,7 @@ use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 
 use super::{State, StateError, to_json};
-use crate::trust::{HeartbeatMark, Revision};
+use crate::trust::{HeartbeatMark, HighWater, Revision};
 
 /// The newest commit that this host has proven: nothing that does not descend from it is ever applied.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,6 +18,17 @@ pub struct Mark {
     pub payload: String,
     /// When it was proven, seconds since the epoch.
     pub time: i64,
+    /// The introduction, in hex, from which it was proven; empty when nobody remembers.
+    #[serde(default)]
+    pub introduction: String,
+}
+
+impl Mark {
+    /// The mark as it is judged by.
+    pub fn high_water(&self) -> HighWater {
+        let Mark { commit, payload, introduction, .. } = self.clone();
+        HighWater { commit, payload, introduction }
+    }
 }
 
 /// Says that proving starts at the introduction here because somebody wanted it so. A host without this note and without a mark
@@ -91,10 +102,7 @@ impl State {
     /// The state cannot be written.
     pub fn raise(&mut self, mark: &Mark) -> Result<(), StateError> {
         let former = self.high_water()?;
-        if former
-            .as_ref()
-            .is_some_and(|former| former.commit == mark.commit && former.payload == mark.payload)
-        {
+        if former.is_some_and(|former| former.high_water() == mark.high_water()) {
             return Ok(());
         }
         self.transaction(|transaction| set(transaction, "high-water", Some(mark)))

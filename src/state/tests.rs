@@ -69,7 +69,7 @@ fn code(result: Result<State, StateError>) -> &'static str {
 fn what_was_written_is_there_after_opening_again() {
     let folder = folder();
     let mut state = State::open(folder.path()).unwrap();
-    let mark = Mark { commit: "c1".into(), payload: "p1".into(), time: 3 };
+    let mark = Mark { commit: "c1".into(), payload: "p1".into(), time: 3, introduction: String::new() };
     state.raise(&mark).unwrap();
     state.raise(&Mark { time: 4, ..mark.clone() }).unwrap();
     state.set_applied(&revision("c1")).unwrap();
@@ -122,7 +122,9 @@ fn what_cannot_be_read_is_never_an_empty_start() {
 fn rot_is_noticed() {
     let folder = folder();
     let mut state = State::open(folder.path()).unwrap();
-    state.raise(&Mark { commit: "c1".into(), payload: "p1".into(), time: 3 }).unwrap();
+    state
+        .raise(&Mark { commit: "c1".into(), payload: "p1".into(), time: 3, introduction: String::new() })
+        .unwrap();
     let change = "UPDATE facts SET value = replace(value, 'c1', 'c0')";
     state.connection.execute(change, []).unwrap();
     assert_eq!(state.high_water().unwrap_err().code().0, "E503");
@@ -370,7 +372,9 @@ fn cost() {
     let mut state = State::open(folder.path()).unwrap();
     let declared: Vec<Declared> =
         (0..5_000).map(|number| link(&format!("/etc/link{number}"), "x", 1)).collect();
-    state.raise(&Mark { commit: "c1".into(), payload: "p1".into(), time: 3 }).unwrap();
+    state
+        .raise(&Mark { commit: "c1".into(), payload: "p1".into(), time: 3, introduction: String::new() })
+        .unwrap();
     let none = BTreeSet::new();
     let measure = |name: &str, times: u32, work: &mut dyn FnMut()| {
         let begun = std::time::Instant::now();
@@ -427,7 +431,12 @@ fn what_is_believed_is_remembered() {
     state.set_beginning(Some(&beginning)).unwrap();
     let seen = TimeSeen { floor: 7, ahead: Some(Ahead { clock: 9, uptime: 1 }) };
     state.set_time_seen(&seen).unwrap();
-    let mark = |commit: &str, time| Mark { commit: commit.repeat(40), payload: "0".repeat(64), time };
+    let mark = |commit: &str, time| Mark {
+        commit: commit.repeat(40),
+        payload: "0".repeat(64),
+        time,
+        introduction: String::new(),
+    };
     state.raise(&mark("a", 1)).unwrap();
     // An exception may lead back, and is spent for ever.
     state.move_mark(&mark("b", 100), Some(("nonce", 50))).unwrap();

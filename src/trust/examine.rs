@@ -8,7 +8,7 @@ use super::attestation::{Attestation, Signer};
 use super::commit::Commit;
 use super::error::TrustError;
 use super::judgement::{CommitJudgement, Rule, ScopeUse, Verdict};
-use super::paths::{self, Changed, DiffError};
+use super::paths::{self, Changed, DiffError, Trees};
 use super::policy::{Merge, POLICY_FILE, Policy, Scope, Version};
 use super::rejection::{Reason, Rejection};
 use super::root::RootOfTrust;
@@ -28,6 +28,7 @@ pub(super) struct Judge<'a> {
     pub now: i64,
     pub commits_left: usize,
     pub entries_left: usize,
+    pub trees: Trees,
 }
 
 /// Why the walk stops.
@@ -203,23 +204,25 @@ impl Judge<'_> {
         before: Option<ObjectId>,
         after: ObjectId,
     ) -> Result<Vec<Changed>, Stop> {
-        paths::changed(self.objects, before, Some(after), &mut self.entries_left).map_err(|error| {
-            let reason = match error {
-                DiffError::Object(error) => match object_reason(error) {
-                    Ok(reason) => reason,
-                    Err(error) => return Stop::Failed(error),
-                },
-                DiffError::TooMuch => Reason::TooMuch { what: "tree entries", limit: MOST_ENTRIES },
-                DiffError::BadEntry { path, reason } => {
-                    Reason::BadTree(format!("{}: {reason}", escaped(&path)))
-                }
-                DiffError::Submodule { path } => Reason::Submodule { path: escaped(&path) },
-                DiffError::Symlink { path, target } => {
-                    Reason::Symlink { path: escaped(&path), target: escaped(&target) }
-                }
-            };
-            signed.refuse(reason)
-        })
+        paths::changed(self.objects, &mut self.trees, before, Some(after), &mut self.entries_left).map_err(
+            |error| {
+                let reason = match error {
+                    DiffError::Object(error) => match object_reason(error) {
+                        Ok(reason) => reason,
+                        Err(error) => return Stop::Failed(error),
+                    },
+                    DiffError::TooMuch => Reason::TooMuch { what: "tree entries", limit: MOST_ENTRIES },
+                    DiffError::BadEntry { path, reason } => {
+                        Reason::BadTree(format!("{}: {reason}", escaped(&path)))
+                    }
+                    DiffError::Submodule { path } => Reason::Submodule { path: escaped(&path) },
+                    DiffError::Symlink { path, target } => {
+                        Reason::Symlink { path: escaped(&path), target: escaped(&target) }
+                    }
+                };
+                signed.refuse(reason)
+            },
+        )
     }
 
     /// Whether the signer may change all these paths.

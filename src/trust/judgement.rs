@@ -16,6 +16,9 @@ pub struct HighWater {
     /// SHA-256 in hex of its signed payload; a commit with the same payload is the same commit. Of all of it where only approvals
     /// vouch for it: they name it as it is.
     pub payload: String,
+    /// The introduction, in hex, on whose line it was proven to lie; empty when that is to be proven again.
+    #[serde(default)]
+    pub introduction: String,
 }
 
 /// The answer of [`judge`](super::judge).

@@ -3,7 +3,8 @@
 //! **Invariant:** every entry of the later tree that differs is named in the answer or is the error; work is bounded by a budget
 //! of entries and by depth, and nothing recurses.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::rc::Rc;
 
 use gix::ObjectId;
 
@@ -53,14 +54,43 @@ pub fn differing(
 ) -> Result<Vec<String>, ObjectError> {
     let malformed = |reason: String| ObjectError::Malformed { id: after, reason };
     let mut budget = MOST_PATHS;
-    let found = changed(objects, Some(before), Some(after), &mut budget).map_err(|error| match error {
-        DiffError::Object(error) => error,
-        DiffError::TooMuch => malformed(format!("more than {MOST_PATHS} entries differ")),
-        DiffError::BadEntry { path, reason } => malformed(format!("{path}: {reason}")),
-        DiffError::Submodule { path } => malformed(format!("{path} is a submodule")),
-        DiffError::Symlink { path, target } => malformed(format!("{path} is a symlink to {target}")),
-    })?;
+    let found =
+        changed(objects, &mut Trees::default(), Some(before), Some(after), &mut budget).map_err(|error| {
+            match error {
+                DiffError::Object(error) => error,
+                DiffError::TooMuch => malformed(format!("more than {MOST_PATHS} entries differ")),
+                DiffError::BadEntry { path, reason } => malformed(format!("{path}: {reason}")),
+                DiffError::Submodule { path } => malformed(format!("{path} is a submodule")),
+                DiffError::Symlink { path, target } => malformed(format!("{path} is a symlink to {target}")),
+            }
+        })?;
     Ok(found.into_iter().map(|change| change.path).collect())
+}
+
+/// More entries than this are not kept in memory.
+const MOST_KEPT: usize = 1 << 15;
+
+/// Trees that were read: what a commit makes is what the next one starts from.
+#[derive(Default)]
+pub(super) struct Trees {
+    kept: HashMap<ObjectId, Rc<[Entry]>>,
+    entries: usize,
+}
+
+impl Trees {
+    fn read(&mut self, objects: &dyn Objects, tree: ObjectId) -> Result<Rc<[Entry]>, ObjectError> {
+        if let Some(entries) = self.kept.get(&tree) {
+            return Ok(entries.clone());
+        }
+        let entries: Rc<[Entry]> = objects.tree(tree)?.into();
+        if self.entries + entries.len() > MOST_KEPT {
+            self.kept.clear();
+            self.entries = 0;
+        }
+        self.entries += entries.len() + 1;
+        self.kept.insert(tree, entries.clone());
+        Ok(entries)
+    }
 }
 
 struct Pair {
@@ -73,6 +103,7 @@ struct Pair {
 /// Compares two trees; `None` is the empty one. Each entry that is read costs one of the budget.
 pub(super) fn changed(
     objects: &dyn Objects,
+    trees: &mut Trees,
     before: Option<ObjectId>,
     after: Option<ObjectId>,
     budget: &mut usize,
@@ -86,11 +117,16 @@ pub(super) fn changed(
         if pair.depth > DEEPEST {
             return Err(DiffError::BadEntry { path: pair.prefix, reason: "folders are nested too deeply" });
         }
-        let before = entries(objects, pair.before, &pair.prefix)?;
-        let mut after = entries(objects, pair.after, &pair.prefix)?;
+        let mut read = |tree: Option<ObjectId>| match tree {
+            Some(tree) => trees.read(objects, tree),
+            None => Ok(Rc::default()),
+        };
+        let (before, after) = (read(pair.before)?, read(pair.after)?);
+        let before = by_name(&before, &pair.prefix)?;
+        let mut after = by_name(&after, &pair.prefix)?;
         *budget = budget.checked_sub(before.len() + after.len() + 1).ok_or(DiffError::TooMuch)?;
-        let mut names: Vec<(Option<Entry>, Option<Entry>)> =
-            before.into_iter().map(|(name, entry)| (Some(entry), after.remove(&name))).collect();
+        let mut names: Vec<(Option<&Entry>, Option<&Entry>)> =
+            before.into_iter().map(|(name, entry)| (Some(entry), after.remove(name))).collect();
         names.extend(after.into_values().map(|entry| (None, Some(entry))));
         for (before, after) in names {
             compare(objects, &pair, before, after, &mut found, &mut pairs)?;
@@ -103,26 +139,25 @@ pub(super) fn changed(
 fn compare(
     objects: &dyn Objects,
     pair: &Pair,
-    before: Option<Entry>,
-    after: Option<Entry>,
+    before: Option<&Entry>,
+    after: Option<&Entry>,
     found: &mut Vec<Changed>,
     pairs: &mut Vec<Pair>,
 ) -> Result<(), DiffError> {
     let same = |one: &Entry, other: &Entry| one.kind == other.kind && one.id == other.id;
-    if let (Some(before), Some(after)) = (&before, &after)
+    if let (Some(before), Some(after)) = (before, after)
         && same(before, after)
     {
         return Ok(());
     }
-    let Some(name) = before.as_ref().or(after.as_ref()).map(|entry| &entry.name) else { return Ok(()) };
+    let Some(name) = before.or(after).map(|entry| &entry.name) else { return Ok(()) };
     let path = if pair.prefix.is_empty() { name.clone() } else { format!("{}/{name}", pair.prefix) };
-    if let Some(after) = &after {
+    if let Some(after) = after {
         check(objects, &path, after)?;
     }
-    let tree = |entry: &Option<Entry>| {
-        entry.as_ref().filter(|entry| entry.kind == EntryKind::Tree).map(|entry| entry.id)
-    };
-    let (before_tree, after_tree) = (tree(&before), tree(&after));
+    let tree =
+        |entry: Option<&Entry>| entry.filter(|entry| entry.kind == EntryKind::Tree).map(|entry| entry.id);
+    let (before_tree, after_tree) = (tree(before), tree(after));
     if before_tree.is_some() || after_tree.is_some() {
         pairs.push(Pair {
             prefix: path.clone(),
@@ -131,30 +166,23 @@ fn compare(
             after: after_tree,
         });
     }
-    let leaf = |entry: &Option<Entry>| {
-        entry.as_ref().filter(|entry| entry.kind != EntryKind::Tree).map(|entry| entry.kind)
-    };
-    if leaf(&before).is_some() || leaf(&after).is_some() {
-        found.push(Changed { path, after: leaf(&after) });
+    let leaf =
+        |entry: Option<&Entry>| entry.filter(|entry| entry.kind != EntryKind::Tree).map(|entry| entry.kind);
+    if leaf(before).is_some() || leaf(after).is_some() {
+        found.push(Changed { path, after: leaf(after) });
     }
     Ok(())
 }
 
-fn entries(
-    objects: &dyn Objects,
-    tree: Option<ObjectId>,
-    prefix: &str,
-) -> Result<BTreeMap<String, Entry>, DiffError> {
-    let Some(tree) = tree else { return Ok(BTreeMap::new()) };
-    let mut entries = BTreeMap::new();
-    for entry in objects.tree(tree)? {
-        let name = entry.name.clone();
-        if entries.insert(name.clone(), entry).is_some() {
-            let path = format!("{prefix}/{name}");
+fn by_name<'a>(entries: &'a [Entry], prefix: &str) -> Result<BTreeMap<&'a str, &'a Entry>, DiffError> {
+    let mut names = BTreeMap::new();
+    for entry in entries {
+        if names.insert(entry.name.as_str(), entry).is_some() {
+            let path = format!("{prefix}/{}", entry.name);
             return Err(DiffError::BadEntry { path, reason: "the name stands twice in its folder" });
         }
     }
-    Ok(entries)
+    Ok(names)
 }
 
 /// What the later tree may not contain.

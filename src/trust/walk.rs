@@ -12,7 +12,7 @@ use super::judgement::{
 };
 use super::line::{self, Base, Line};
 use super::merge::{Known, side_commits};
-use super::paths::Changed;
+use super::paths::{Changed, Trees};
 use super::policy::{POLICY_FILE, Policy, Version};
 use super::rejection::{Reason, Rejection};
 use super::root::{IntroductionKey, RootOfTrust};
@@ -40,7 +40,8 @@ pub fn judge(
 ) -> Result<Judgement, TrustError> {
     let introduction = object_id(&root.introduction.commit)?;
     let (commits_left, entries_left) = (MOST_COMMITS, MOST_ENTRIES);
-    let mut judge = Judge { objects, root, introduction, now, commits_left, entries_left };
+    let trees = Trees::default();
+    let mut judge = Judge { objects, root, introduction, now, commits_left, entries_left, trees };
     let mark = match high_water {
         Some(mark) => Some((object_id(&mark.commit)?, mark)),
         None => None,
@@ -56,7 +57,8 @@ pub fn judge(
         }
         (base, Some((id, mark))) => {
             // While nothing moves, what was proven when the mark rose need not be proven again.
-            if candidate.tip != id && !line::lies_below(&mut judge, id, introduction)? {
+            let proven = mark.introduction == root.introduction.commit;
+            if candidate.tip != id && !proven && !line::lies_below(&mut judge, id, introduction)? {
                 return Err(unrelated(id, introduction));
             }
             let refusal = match base {
@@ -64,6 +66,10 @@ pub fn judge(
                 _ => None,
             };
             let mut walk = Walk::from_mark(judge, id, mark)?;
+            if candidate.tip == id {
+                // Nobody looked.
+                walk.introduction.clone_from(&mark.introduction);
+            }
             let refusal = match base {
                 Base::Twin(twin) => walk.adopt_twin(twin).err().map(Stop::into_rejection).transpose()?,
                 _ => refusal,
@@ -141,6 +147,8 @@ struct Walk<'a> {
     commits: Vec<CommitJudgement>,
     tags: Vec<ApprovalJudgement>,
     steps: Vec<Step>,
+    /// The introduction on whose line all of this lies.
+    introduction: String,
 }
 
 impl<'a> Walk<'a> {
@@ -190,6 +198,7 @@ impl<'a> Walk<'a> {
         let revision = revision(judge.root, &signed, signer, key);
         let effective = Effective { id: signed.id, tree: signed.commit.tree, policy, revision };
         let (vouchers, pending, known) = (Vouchers::default(), None, Known::default());
+        let introduction = judge.root.introduction.commit.clone();
         Walk {
             judge,
             effective,
@@ -200,6 +209,7 @@ impl<'a> Walk<'a> {
             commits,
             tags: Vec::new(),
             steps: Vec::new(),
+            introduction,
         }
     }
 
@@ -364,7 +374,9 @@ impl<'a> Walk<'a> {
 
     fn finish(self, rejection: Option<Rejection>) -> Judgement {
         let revision = self.effective.revision;
-        let high_water = HighWater { commit: revision.commit.clone(), payload: revision.payload.clone() };
+        let (commit, payload) = (revision.commit.clone(), revision.payload.clone());
+        let introduction = self.introduction;
+        let high_water = HighWater { commit, payload, introduction };
         let policy = self.effective.policy;
         let old = policy.minimum_agent.is_some_and(|needed| needed > Version::own());
         Judgement {

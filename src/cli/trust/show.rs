@@ -18,7 +18,7 @@ use crate::state::News;
 use crate::system::{clock, identity};
 use crate::trust::commit::tree_of_any;
 use crate::trust::policy::{Merge, Policy};
-use crate::trust::{FreshnessMode, HighWater, Memory, RootOfTrust, assess};
+use crate::trust::{FreshnessMode, Memory, RootOfTrust, assess};
 
 /// Shows whom this host trusts: its root of trust and the policy in force.
 ///
@@ -164,7 +164,7 @@ fn on_host(global: &Global) -> Result<Trusted, Problem> {
     };
     // A host whose machine id is not set yet has none.
     let host = identity::host_id().ok();
-    let Some(mark) = mark.map(|mark| HighWater { commit: mark.commit, payload: mark.payload }) else {
+    let Some(mark) = mark.map(|mark| mark.high_water()) else {
         return Ok(Trusted { host, root: describe(&root), policy: None, heartbeat: None });
     };
     let store = Store::open(&paths.store(), &Limits::default())?;

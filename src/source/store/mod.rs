@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 
 use gix::ObjectId;
 use gix::hash::Kind as HashKind;
-use gix::objs::Kind;
+use gix::objs::{Find, Kind};
 
 use self::shelf::Shelf;
 use super::error::SourceError;
@@ -89,7 +89,14 @@ impl Store {
 
     fn read(&self, id: ObjectId, kind: Kind) -> Result<Vec<u8>, ObjectError> {
         let shelf = self.shelf(id.kind()).ok_or(ObjectError::Missing { id })?;
-        read(shelf.objects(), id, kind, self.limits.object_bytes)
+        let limit = self.limits.object_bytes;
+        // The database allocates no more than the limit. To ask for the size first would follow each chain of deltas twice.
+        let mut bytes = Vec::new();
+        match shelf.objects().try_find(&id, &mut bytes) {
+            Ok(Some(object)) if object.kind == kind && object.data.len() as u64 <= limit => Ok(bytes),
+            // What is wrong is for the careful way to say.
+            _ => read(shelf.objects(), id, kind, limit),
+        }
     }
 }
 

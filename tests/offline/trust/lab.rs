@@ -83,7 +83,7 @@ impl Lab {
 
     pub fn with(format: &str, fleet: &str) -> Lab {
         let folder = tempfile::tempdir().unwrap();
-        let mark = HighWater { commit: String::new(), payload: String::new() };
+        let mark = HighWater { commit: String::new(), payload: String::new(), introduction: String::new() };
         let key = IntroductionKey::Fingerprint(String::new());
         let introduction = Introduction { commit: String::new(), key };
         let root = RootOfTrust {
