@@ -7,10 +7,10 @@ use serde::Serialize;
 
 use super::git::{Git, GitError};
 use crate::error::{Code, Explain, Problem, escaped};
-use crate::source::Objects;
 use crate::source::store::Repository;
+use crate::source::{HEARTBEAT_FILE, Objects, heartbeat_ref};
 use crate::trust::commit::Commit;
-use crate::trust::heartbeat::{FILE, Heartbeat, LONGEST, NAMESPACE, SignedHeartbeat, branch_for};
+use crate::trust::heartbeat::{Heartbeat, LONGEST, NAMESPACE, SignedHeartbeat};
 use crate::trust::key::PublicKey;
 use crate::trust::policy::Policy;
 use crate::trust::{RootOfTrust, judge};
@@ -140,8 +140,7 @@ pub fn beat(
         SignedHeartbeat::parse(signed.as_bytes()).map_err(|error| BeatError::Unusable(error.to_string()))?;
     allowed(&policy, proven.key(), now)?;
     proven.verify().map_err(|error| BeatError::Unusable(error.to_string()))?;
-    let branch =
-        branch_for(&root.reference).ok_or_else(|| BeatError::Unusable("its branch has no name".into()))?;
+    let branch = heartbeat_ref(&root.reference);
     let commit = store(git, &branch, &heartbeat, &signed)?;
     let pending = judgement.pending.map(|pending| pending.commit);
     Ok(Beat { heartbeat, key: proven.key().fingerprint(), branch, commit, pending })
@@ -232,7 +231,7 @@ fn from_agent(git: &Git, policy: &Policy) -> Result<tempfile::NamedTempFile, Pro
 fn store(git: &Git, branch: &str, heartbeat: &Heartbeat, signed: &str) -> Result<String, GitError> {
     let help = "look at what Git says";
     let blob = git.feed(&["hash-object", "-w", "--stdin"], signed.as_bytes(), help)?;
-    let tree = git.feed(&["mktree"], format!("100644 blob {blob}\t{FILE}\n").as_bytes(), help)?;
+    let tree = git.feed(&["mktree"], format!("100644 blob {blob}\t{HEARTBEAT_FILE}\n").as_bytes(), help)?;
     let subject = format!("Heartbeat {} of {}", heartbeat.sequence, heartbeat.reference);
     // Nobody believes who made this commit: a schedule need not have a name.
     let name = ["-c", "user.name=abide heartbeat", "-c", "user.email=heartbeat@abide.invalid"];

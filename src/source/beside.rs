@@ -8,7 +8,7 @@ use gix::objs::{CommitRefIter, Find, FindHeader, Kind, TagRefIter, tag::ref_iter
 use super::names;
 use super::objects::{EntryKind, ObjectError, read};
 
-/// Where approvals lie on a remote; what follows means nothing.
+/// Where approvals by tag lie on a remote; what follows means nothing.
 pub(super) const APPROVALS: &str = "refs/tags/abide/approve/";
 
 /// More approvals than this are not taken.
@@ -21,7 +21,7 @@ pub(super) const APPROVAL_BYTES: u64 = 64 << 10;
 pub(super) const HEARTBEAT_BYTES: u64 = 16 << 10;
 
 /// The file in the heartbeat's tree.
-const HEARTBEAT_FILE: &str = "heartbeat";
+pub const HEARTBEAT_FILE: &str = "heartbeat";
 
 /// Where the heartbeat of a branch lies on a remote: for `refs/heads/main` at `refs/heads/abide/heartbeat/main`.
 pub fn heartbeat_ref(reference: &str) -> String {

@@ -34,7 +34,7 @@ mod reach;
 
 mod spool;
 
-pub use beside::heartbeat_ref;
+pub use beside::{HEARTBEAT_FILE, heartbeat_ref};
 pub use error::{FetchError, SourceError};
 pub use names::entries as tree_entries;
 pub use objects::{Entry, EntryKind, ObjectError, Objects};

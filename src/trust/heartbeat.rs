@@ -3,8 +3,8 @@
 //! It is what keeps a server from simply going on to serve an old state. Its key may sign nothing else, and it changes nothing by
 //! itself: what a heartbeat names has to pass every other rule, too.
 //!
-//! It lies on a branch of its own, `refs/heads/abide/heartbeat/NAME` for the branch `NAME`: one commit without parents, with one
-//! file, [`FILE`]. Neither the commit nor its author is believed, only the statement in the file.
+//! It lies on a branch of its own, [`heartbeat_ref`](crate::source::heartbeat_ref): one commit without parents, with one
+//! file, [`HEARTBEAT_FILE`]. Neither the commit nor its author is believed, only the statement in the file.
 
 use gix::ObjectId;
 use serde::{Deserialize, Serialize};
@@ -14,14 +14,10 @@ use super::key::PublicKey;
 use super::sshsig::SignatureError;
 use super::statement::{Form, Statement, StatementError};
 use crate::error::escaped;
-use crate::source::{EntryKind, Objects};
+use crate::source::{EntryKind, HEARTBEAT_FILE, Objects};
 
 /// What a heartbeat's signature is for.
 pub const NAMESPACE: &str = "heartbeat@abide";
-/// The file that holds it.
-pub const FILE: &str = "heartbeat";
-/// Where heartbeats lie, in front of the name of the branch.
-pub const BRANCHES: &str = "refs/heads/abide/heartbeat/";
 /// Nobody asks to be believed for longer, in seconds: 400 days.
 pub const LONGEST: i64 = 400 * 24 * 60 * 60;
 
@@ -30,11 +26,6 @@ const FORM: Form = Form {
     fields: &["fleet", "ref", "tip", "payload", "sequence", "issued", "expires"],
     namespace: NAMESPACE,
 };
-
-/// The branch on which the heartbeats for a branch lie.
-pub fn branch_for(reference: &str) -> Option<String> {
-    Some(format!("{BRANCHES}{}", reference.strip_prefix("refs/heads/")?))
-}
 
 /// What a heartbeat says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -157,8 +148,8 @@ impl SignedHeartbeat {
         let [entry] = entries.as_slice() else {
             return Err(wrong(format!("its tree has {} entries, not one", entries.len())));
         };
-        if entry.name != FILE || entry.kind != EntryKind::File {
-            return Err(wrong(format!("its tree does not hold a plain file \"{FILE}\"")));
+        if entry.name != HEARTBEAT_FILE || entry.kind != EntryKind::File {
+            return Err(wrong(format!("its tree does not hold a plain file \"{HEARTBEAT_FILE}\"")));
         }
         let bytes = objects.blob(entry.id).map_err(|error| wrong(error.to_string()))?;
         SignedHeartbeat::parse(&bytes).map_err(HeartbeatError::Form)
@@ -202,8 +193,6 @@ mod tests {
         let read = SignedHeartbeat::parse(signed(&text, NAMESPACE, 1).as_bytes()).unwrap();
         assert_eq!(read.heartbeat, example());
         read.verify().unwrap();
-        assert_eq!(branch_for("refs/heads/main").as_deref(), Some("refs/heads/abide/heartbeat/main"));
-        assert_eq!(branch_for("refs/tags/main"), None);
     }
 
     #[test]

@@ -11,9 +11,6 @@ use gix::hash::Kind;
 use super::commit::{Signature, SignatureKind, object_id, person};
 use super::key::shown;
 
-/// Where approvals by tag lie. The name below it means nothing.
-pub const APPROVALS: &str = "refs/tags/abide/approve/";
-
 /// No tag that approves is larger, in bytes.
 pub const LARGEST: usize = 64 << 10;
 

@@ -7,15 +7,11 @@ use gix::objs::{CommitRefIter, Kind};
 
 use crate::config::Limits;
 use crate::source::Candidate;
+use crate::source::beside::{APPROVALS, heartbeat_ref};
 use crate::source::error::SourceError;
 use crate::source::names;
 use crate::source::objects::{Entry, ObjectError, Objects, read};
 use crate::source::pack::chain;
-
-/// Where approval tags are.
-const APPROVALS: &str = "refs/tags/abide/approve/";
-/// Where heartbeats are, below a repository's own branches and those of its remotes.
-const HEARTBEATS: &str = "abide/heartbeat/";
 
 /// A plain repository, for `check`, `build` and `verify` on an author's machine. Its objects are as trustworthy as its owner: Git checked their names when it
 /// took them.
@@ -92,10 +88,10 @@ impl Repository {
     /// The commits of the heartbeats for this branch, each once, the newest first: the repository's own, and those that were fetched
     /// from remotes.
     pub fn heartbeats(&self, reference: &str) -> Vec<ObjectId> {
-        let Some(branch) = reference.strip_prefix("refs/heads/") else { return Vec::new() };
-        let own = format!("refs/heads/{HEARTBEATS}{branch}");
+        let own = heartbeat_ref(reference);
         let mut found: Vec<ObjectId> = self.reference(&own).into_iter().collect();
-        let suffix = format!("/{HEARTBEATS}{branch}");
+        // A branch of a remote is called `refs/remotes/origin/…`.
+        let suffix = own.trim_start_matches("refs/heads").to_owned();
         if let Ok(references) = self.repository.references()
             && let Ok(remotes) = references.prefixed("refs/remotes/")
         {

@@ -131,7 +131,8 @@ fn assess_at(history: &History, memory: &Memory, poll: &Poll, time: Time) -> Res
     let mark = memory.mark;
     let at = |tip: usize| judge(history, mark, &Poll { tip, now: time, ..poll.clone() });
     let stand = mark.map_or(history.host.introduction, |(mark, _)| mark);
-    let offered = poll.heartbeat.map(|number| &history.heartbeats[number]);
+    let offered_number = poll.heartbeat.map(|number| history.same_heartbeat(number));
+    let offered = offered_number.map(|number| &history.heartbeats[number]);
     // "the line is judged up to the commit that a counting heartbeat names, and no further; without one, nothing new comes into
     // effect"
     let line: Vec<usize> =
@@ -176,7 +177,7 @@ fn assess_at(history: &History, memory: &Memory, poll: &Poll, time: Time) -> Res
         if let Some(newest) = memory.heartbeat
             && let seen = &history.heartbeats[newest]
             && is_heartbeat_key(&policy, seen)
-            && Some(newest) != poll.heartbeat
+            && Some(newest) != offered_number
         {
             let same_key = matches!(seen.signature, Signature::By(other, _) if other == key);
             let older =
@@ -188,7 +189,7 @@ fn assess_at(history: &History, memory: &Memory, poll: &Poll, time: Time) -> Res
         problems
     });
     let counts = offered.is_some() && problems.is_empty();
-    let heartbeat = if counts { poll.heartbeat } else { memory.heartbeat };
+    let heartbeat = if counts { offered_number } else { memory.heartbeat };
     let answer = match (requires && !counts, mark) {
         (true, None) => None,
         // Nothing new, and nothing is said about what was not looked at.

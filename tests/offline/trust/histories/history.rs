@@ -36,7 +36,7 @@ pub struct Poll {
 }
 
 /// Somebody says where the branch is.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Heartbeat {
     pub tip: usize,
     /// The payload is this commit's, which should be the tip.
@@ -158,6 +158,12 @@ pub const PATHS: &[&str] = &[
 ];
 
 impl History {
+    /// The number of a heartbeat; of the first one, where several are the same to the letter and so are one object.
+    pub fn same_heartbeat(&self, number: usize) -> usize {
+        let one = &self.heartbeats[number];
+        self.heartbeats.iter().position(|other| other == one).unwrap_or(number)
+    }
+
     /// The tree of a commit: what merging its parents gives, and its own edits.
     pub fn tree(&self, id: usize) -> Tree {
         self.trees().swap_remove(id)
