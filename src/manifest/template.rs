@@ -212,8 +212,10 @@ impl Failure {
     /// With a range that lies in the text: where that ends too early, the language points behind its end.
     fn within(mut self, text: &str) -> Failure {
         self.range = self.range.map(|range| {
-            let start = text.floor_char_boundary(range.start);
-            start..text.ceil_char_boundary(range.end).max(start)
+            let boundary = |at: &usize| text.is_char_boundary(*at);
+            let start = (0..=range.start.min(text.len())).rev().find(boundary).unwrap_or(0);
+            let end = (range.end.min(text.len())..=text.len()).find(boundary).unwrap_or(text.len());
+            start..end.max(start)
         });
         self
     }

@@ -13,8 +13,15 @@ const LARGEST: usize = 256 << 10;
 /// What was inflated, by pack and offset.
 #[derive(Default)]
 pub(super) struct Recent {
-    objects: HashMap<(u32, u64), (Kind, usize, Box<[u8]>)>,
+    objects: HashMap<(u32, u64), Inflated>,
     bytes: usize,
+}
+
+struct Inflated {
+    kind: Kind,
+    /// Bytes that it takes in the pack.
+    compressed: usize,
+    data: Box<[u8]>,
 }
 
 impl DecodeEntry for Recent {
@@ -26,15 +33,16 @@ impl DecodeEntry for Recent {
             self.objects.clear();
             self.bytes = 0;
         }
-        if self.objects.insert((pack, offset), (kind, compressed_size, data.into())).is_none() {
+        let inflated = Inflated { kind, compressed: compressed_size, data: data.into() };
+        if self.objects.insert((pack, offset), inflated).is_none() {
             self.bytes += data.len();
         }
     }
 
     fn get(&mut self, pack: u32, offset: u64, out: &mut Vec<u8>) -> Option<(Kind, usize)> {
-        let (kind, compressed_size, data) = self.objects.get(&(pack, offset))?;
+        let inflated = self.objects.get(&(pack, offset))?;
         out.clear();
-        out.extend_from_slice(data);
-        Some((*kind, *compressed_size))
+        out.extend_from_slice(&inflated.data);
+        Some((inflated.kind, inflated.compressed))
     }
 }
