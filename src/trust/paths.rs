@@ -46,7 +46,7 @@ impl From<ObjectError> for DiffError {
 /// The paths that differ between two trees, for people who look at a change; what is not acceptable in them is an error.
 ///
 /// # Errors
-/// An object cannot be read, or there is more than [`MOST_PATHS`] of it.
+/// An object cannot be read, or there is too much of it.
 pub fn differing(
     objects: &dyn Objects,
     before: ObjectId,
