@@ -431,14 +431,15 @@ fn disks_may_be_full_or_read_only() {
         .sh(&format!(
             "{stop}; {}; {}; systemctl start abide",
             small("/var/lib/abide-fetch", "1M"),
-            fill("/var/lib/abide-fetch")
+            // What is not the fetcher's own it would remove, and help itself.
+            fill("/var/lib/abide-fetch/repository")
         ))
         .success();
     site.publish("3", "");
     // The fetcher has no room for its note either: its last words are what there is.
     let status = site.degraded("E477", "2");
     assert!(status["agent"]["problems"].to_string().contains("[E111]"), "{status:#}");
-    site.host.sh("rm /var/lib/abide-fetch/filler").success();
+    site.host.sh("rm /var/lib/abide-fetch/repository/filler").success();
     site.well_at("3");
 
     // The files' own.
