@@ -49,27 +49,13 @@ impl Exception {
     }
 
     fn of(statement: &Statement) -> Result<Exception, StatementError> {
-        let wrong = |line: usize, reason: String| StatementError::Malformed { line, reason };
-        let hex = |line, name: &str, lengths: &[usize]| {
-            let value = statement.value(name);
-            let plain = value.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-            match plain && lengths.contains(&value.len()) {
-                true => Ok(value.to_owned()),
-                false => Err(wrong(line, format!("{name} is not of the right length in hex"))),
-            }
-        };
-        let written = statement.value("expires");
-        let expires: Option<jiff::Timestamp> = written.parse().ok();
-        // One way to write a time: in UTC, whole seconds.
-        let expires = expires.filter(|time| time.subsec_nanosecond() == 0 && time.to_string() == written);
+        let hex = |name, lengths: &[usize]| statement.hex(name, lengths, "of the right length in hex");
         Ok(Exception {
             fleet: statement.value("fleet").to_owned(),
-            host: hex(3, "host", &[32])?,
-            commit: hex(4, "commit", &[40, 64])?,
-            expires: expires
-                .map(jiff::Timestamp::as_second)
-                .ok_or_else(|| wrong(5, "expires is not written like 2027-01-01T00:00:00Z".into()))?,
-            nonce: hex(6, "nonce", &[32])?,
+            host: hex("host", &[32])?,
+            commit: hex("commit", &[40, 64])?,
+            expires: statement.time("expires")?,
+            nonce: hex("nonce", &[32])?,
         })
     }
 }

@@ -70,39 +70,22 @@ impl Heartbeat {
     }
 
     fn of(statement: &Statement) -> Result<Heartbeat, StatementError> {
-        let wrong = |line: usize, reason: &str| StatementError::Malformed { line, reason: reason.into() };
+        let wrong = |name, reason: &str| statement.wrong(name, reason.to_owned());
         let text = |name: &str| statement.value(name).to_owned();
-        let hex = |line, name: &str, lengths: &[usize]| {
-            let value = text(name);
-            let plain = value.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-            match plain && lengths.contains(&value.len()) {
-                true => Ok(value),
-                false => Err(wrong(line, &format!("{name} is not a hash in hex"))),
-            }
-        };
-        let time = |line, name: &str| {
-            let parsed: Option<jiff::Timestamp> = statement.value(name).parse().ok();
-            // One way to write a time: in UTC, whole seconds.
-            let parsed = parsed
-                .filter(|time| time.subsec_nanosecond() == 0 && time.to_string() == statement.value(name));
-            parsed
-                .map(jiff::Timestamp::as_second)
-                .ok_or_else(|| wrong(line, &format!("{name} is not written like 2027-01-01T00:00:00Z")))
-        };
         let sequence = statement.value("sequence").parse::<u64>().ok();
         let sequence = sequence.filter(|number| number.to_string() == statement.value("sequence"));
         let heartbeat = Heartbeat {
             fleet: text("fleet"),
             reference: text("ref"),
-            tip: hex(4, "tip", &[40, 64])?,
-            payload: hex(5, "payload", &[64])?,
-            sequence: sequence.ok_or_else(|| wrong(6, "sequence is not a plain number"))?,
-            issued: time(7, "issued")?,
-            expires: time(8, "expires")?,
+            tip: statement.hex("tip", &[40, 64], "a hash in hex")?,
+            payload: statement.hex("payload", &[64], "a hash in hex")?,
+            sequence: sequence.ok_or_else(|| wrong("sequence", "sequence is not a plain number"))?,
+            issued: statement.time("issued")?,
+            expires: statement.time("expires")?,
         };
         match heartbeat.expires.checked_sub(heartbeat.issued) {
             Some(1..=LONGEST) => Ok(heartbeat),
-            _ => Err(wrong(8, "it expires before it was issued, or more than 400 days later")),
+            _ => Err(wrong("expires", "it expires before it was issued, or more than 400 days later")),
         }
     }
 }

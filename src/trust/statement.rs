@@ -112,6 +112,38 @@ impl Statement {
         self.values.iter().find(|(field, _)| *field == name).map_or("", |(_, value)| value)
     }
 
+    /// A value that is written in small hex digits, of one of these lengths; `wanted` says what it should be.
+    ///
+    /// # Errors
+    /// It is not.
+    pub fn hex(&self, name: &str, lengths: &[usize], wanted: &str) -> Result<String, StatementError> {
+        let value = self.value(name);
+        let plain = value.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+        match plain && lengths.contains(&value.len()) {
+            true => Ok(value.to_owned()),
+            false => Err(self.wrong(name, format!("{name} is not {wanted}"))),
+        }
+    }
+
+    /// A value that is a time, in seconds since the epoch. There is one way to write it: in UTC, whole seconds.
+    ///
+    /// # Errors
+    /// It is not written that way.
+    pub fn time(&self, name: &str) -> Result<i64, StatementError> {
+        let written = self.value(name);
+        let time: Option<jiff::Timestamp> = written.parse().ok();
+        let time = time.filter(|time| time.subsec_nanosecond() == 0 && time.to_string() == written);
+        time.map(jiff::Timestamp::as_second)
+            .ok_or_else(|| self.wrong(name, format!("{name} is not written like 2027-01-01T00:00:00Z")))
+    }
+
+    /// What is wrong with a field, with its line.
+    pub fn wrong(&self, name: &str, reason: String) -> StatementError {
+        // The title stands in the first line.
+        let position = self.values.iter().position(|(field, _)| *field == name).unwrap_or(0);
+        StatementError::Malformed { line: position + 2, reason }
+    }
+
     /// The key that it says it was signed with.
     pub fn key(&self) -> &PublicKey {
         &self.envelope.key
