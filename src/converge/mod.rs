@@ -28,7 +28,7 @@ use crate::system::facts::Facts;
 use crate::system::fs::Fingerprints;
 use crate::system::lock::Lock;
 use crate::system::sandbox::Confinement;
-use crate::system::{Host, clock};
+use crate::system::{Host, clock, fs, replace};
 use crate::trust::Freshness;
 
 pub use failing::report_failure;
@@ -155,6 +155,7 @@ impl<'a> Run<'a> {
         host.connect();
         let mut state = State::open(&site.paths.state)?;
         let lock = site.lock(progress)?;
+        sweep(site);
         let mut recorder = Recorder::default();
         recorder.status.cause = request.cause.word().to_owned();
         recorder.status.sandbox.clone_from(&request.sandbox);
@@ -266,6 +267,13 @@ impl<'a> Run<'a> {
             progress,
         )?)
     }
+}
+
+/// Removes what dead runs left of abide's own files; what cannot be removed is in nobody's way.
+fn sweep(site: &Site) {
+    replace::sweep(&site.paths.state);
+    replace::sweep(&site.paths.run);
+    let _ = fs::clean_temporaries(&BTreeSet::from([site.paths.state.clone()]), "");
 }
 
 fn effector<'a>(host: &'a mut Host, site: &Site) -> LocalHost<'a> {

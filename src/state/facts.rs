@@ -295,6 +295,7 @@ impl State {
         serde_json::from_str(&text).map(Some).map_err(|error| self.damaged(format!("`{name}`: {error}")))
     }
 
+    #[track_caller]
     fn set_fact<T: Serialize>(&mut self, name: &str, value: Option<&T>) -> Result<(), StateError> {
         self.transaction(|transaction| set(transaction, name, value))
     }
