@@ -325,8 +325,8 @@ enabled = true
             test \"$(tail -n 1 /srv/log.app)\" = 'start 2 3 two'; test $(grep -c start /srv/log.app) -le 2
             test \"$(tail -n 1 /srv/log.soft)\" = 'reload 3'; test $(wc -l </srv/log.soft) -le 2; test ! -e /srv/log.quiet
             test $(systemctl show -P NeedDaemonReload app new soft | grep -c no) = 3",
-        gone: "not systemctl is-active app; not systemctl is-active new; test ! -e /etc/systemd/system/app.service.d
-            test -z \"$(find /etc/systemd/system \\( -name 'app*' -o -name 'new*' -o -name 'soft*' -o -name 'quiet*' \\) -print)\"
+        gone: "not systemctl is-active app; not systemctl is-active new; test -z \"$(ls /etc/systemd/system/app.service.d)\"
+            test -z \"$(find /etc/systemd/system \\( -name 'app*.service' -o -name 'new*' -o -name 'soft*' -o -name 'quiet*' \\) -print)\"
             test $(systemctl show -P LoadState app) = not-found",
         places: 60,
         every: 3,
