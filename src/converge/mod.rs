@@ -273,7 +273,7 @@ impl<'a> Run<'a> {
             return Ok(Outcome::default());
         }
         // What led here is kept even if the power fails in the middle of it.
-        self.state.add_events(&self.recorder.take_events())?;
+        self.state.tell(&self.recorder.take())?;
         // Contents that lie in the manifest need no store; for the others each resource says what is wrong.
         if let Err(problem) = self.refill(&target.desired.revision().commit) {
             self.recorder.keep(problem);

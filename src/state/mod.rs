@@ -17,6 +17,7 @@ mod open;
 mod schema;
 
 pub use error::StateError;
+pub use events::Told;
 pub use facts::{Ahead, Beginning, Mark, News, Suspension, TimeSeen};
 pub use generations::{Generation, LostRemote, Pin, Standing, Trial};
 pub use history::{Cause, Counts, Run, RunResult, RunStart, StepRecord};

@@ -64,7 +64,7 @@ impl Case {
         let site = Site::enrolled(&SiteOptions {
             name: self.name,
             prepare: self.prepare,
-            settings: "\n[apply]\nprune-limit = 100\n",
+            settings: "\n[apply]\nprune-limit = 100\n\n[rollback]\nremote = \"never\"\n",
             program: Some(program()),
             binds: self.binds.clone(),
             ..Default::default()
@@ -90,6 +90,7 @@ impl Case {
             killed += 1;
             let output = site.host.sh(&self.script(number));
             if output.code != 0 {
+                println!("{}: broken after {place}", self.name);
                 let _ = writeln!(broken, "--- {number} {place}\n{}{}", output.stdout, output.stderr);
                 if broken.len() > 20_000 {
                     break;
@@ -220,12 +221,12 @@ ensure = "held"
         reset: "cp /srv/served /tmp 2>/dev/null || true; apt-mark -qq unhold abide-epoch >/dev/null
             apt-get -y -qq --allow-downgrades purge abide-served abide-epoch >/dev/null 2>&1
             apt-get -y -qq --allow-downgrades install abide-one=1.0-1 abide-two >/dev/null 2>&1; rm -f /tmp/served",
-        holds: "systemctl is-active abide-served; not dpkg-query -W abide-two 2>/dev/null | grep -q '[0-9]'
+        holds: "systemctl is-active abide-served; test \"$(dpkg-query -W -f '${db:Status-Status}' abide-two 2>/dev/null)\" != installed
             dpkg-query -W -f '${Version} ${db:Status-Abbrev}' abide-one | grep -q '^2.0-1 ii'
             dpkg-query -W -f '${db:Status-Abbrev}' abide-epoch | grep -q hi; test -z \"$(dpkg --audit)\"
             not systemctl is-failed abide-packages",
         gone: "for name in one two served epoch; do
-                not dpkg-query -W -f '${db:Status-Status}' abide-$name | grep -qx installed; done
+                test \"$(dpkg-query -W -f '${db:Status-Status}' abide-$name 2>/dev/null)\" != installed; done
             dpkg-query -W -f '${db:Status-Status}' abide-dependent | grep -qx installed; test -z \"$(dpkg --audit)\"",
         places: 60,
         every: 4,
