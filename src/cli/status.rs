@@ -8,6 +8,7 @@ use super::{Answer, DIFFERS, Global, OK};
 use crate::config::Paths;
 use crate::error::escaped;
 use crate::report::status::{AgentStatus, Health, NewsStatus, RunStatus, Status, Sync, load};
+use crate::state::Pin;
 use crate::trust::{FreshnessMode, Revision};
 
 /// Shows revision, signer, sync, health, what differs, the last and the next poll.
@@ -109,6 +110,19 @@ fn render_run(text: &mut String, run: &RunStatus, now: i64) {
             escaped(&suspended.reason)
         );
     }
+    if let Some(pin) = &run.pinned {
+        render_pin(text, pin, now);
+    }
+    if let Some(trial) = &run.trial {
+        let waiting = trial.waiting.join(", ");
+        let head = paint("On trial", Style::Odd);
+        let _ = writeln!(
+            text,
+            "{head}  until {} at most; waiting for {}",
+            when(trial.until, now),
+            escaped(&waiting)
+        );
+    }
     if let Some(news) = &run.news {
         render_news(text, news, now);
     }
@@ -127,6 +141,15 @@ fn render_run(text: &mut String, run: &RunStatus, now: i64) {
     for problem in &run.problems {
         let _ = writeln!(text, "{} {}", paint("✗", Style::Bad), problem.to_string().replace('\n', "\n  "));
     }
+}
+
+fn render_pin(text: &mut String, pin: &Pin, now: i64) {
+    let by = if pin.by.is_empty() { "abide".into() } else { escaped(&pin.by) };
+    let head = paint("Kept", Style::Odd);
+    let _ =
+        writeln!(text, "{head}      generation {} since {}, by {by}", pin.generation, when(pin.since, now));
+    let _ = writeln!(text, "          because: {}", escaped(&pin.reason.what));
+    let _ = writeln!(text, "          ends with a commit newer than {:.12}, or by `abide resume`", pin.from);
 }
 
 fn render_news(text: &mut String, news: &NewsStatus, now: i64) {

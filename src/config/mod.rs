@@ -8,7 +8,7 @@ mod settings;
 
 pub use duration::Span;
 pub use paths::Paths;
-pub use settings::{Agent, Apply, HostSettings, Law, Limits, Settings, Source};
+pub use settings::{Agent, Apply, Guarding, HostSettings, Law, Limits, Rollback, Settings, Source};
 
 use std::path::{Path, PathBuf};
 
@@ -170,6 +170,10 @@ fn check(settings: &Settings, root: &Node) -> Result<(), DeclareError> {
     }
     if settings.apply.prune_limit > 100 {
         return Err(at("apply", "prune-limit").error("`prune-limit` is a percentage", "give 0 to 100"));
+    }
+    if settings.rollback.remote_within.seconds < 10 {
+        return Err(at("rollback", "remote-within")
+            .error("`remote-within` is too short", "give at least `10s`: one poll takes its time"));
     }
     check_law(&settings.law).map_err(|(key, message, help)| at("law", key).error(message, help))
 }

@@ -16,7 +16,7 @@ use super::{DaemonError, OtherSide, runs};
 use crate::config::{self, Paths, Settings};
 use crate::error::Problem;
 use crate::manifest::Watched;
-use crate::report::status::{AgentStatus, RunStatus, load, save};
+use crate::report::status::{AgentStatus, RunStatus, TrialStatus, load, save};
 use crate::report::{Event, EventKind, journal};
 use crate::resource::ResourceId;
 use crate::source::Note;
@@ -24,6 +24,9 @@ use crate::state::Cause;
 use crate::system::sandbox::{self, Rules, Surroundings};
 use crate::system::systemd::{self, SystemdError, UnitEvent, UnitWatch};
 use crate::system::{clock, packages, writer};
+
+/// Whoever waits for the remote to be reached again polls after this, whatever the back-off says.
+const EAGER: Duration = Duration::from_secs(2);
 
 /// While somebody works with packages, healing looks again after this.
 const PACKAGES: Duration = Duration::from_millis(250);
@@ -57,6 +60,8 @@ pub struct Agent {
     /// What was on offer when a run was started for it: tip, approvals and heartbeat.
     seen: Option<Offer>,
     stopping: bool,
+    /// What a generation on trial waits for.
+    trial: Option<TrialStatus>,
     /// What is wrong with the agent itself, each told once.
     troubles: BTreeMap<Trouble, Problem>,
 }
@@ -128,6 +133,7 @@ impl Agent {
             failures: 0,
             seen: None,
             stopping: false,
+            trial: None,
             troubles: BTreeMap::new(),
             paths,
             settings,
@@ -337,7 +343,11 @@ impl Agent {
             None => self.troubles.remove(&Trouble::Poll),
         };
         self.status.problems = self.troubles.values().cloned().collect();
-        let delay = poll::delay(&self.settings, self.failures);
+        let mut delay = poll::delay(&self.settings, self.failures);
+        if self.trial.as_ref().is_some_and(|trial| trial.poll) {
+            delay = delay.min(EAGER);
+            self.ask(Cause::Trial, clock::instant());
+        }
         self.next_poll = clock::instant() + delay;
         self.status.next_poll = Some(clock::now().saturating_add_unsigned(delay.as_secs()));
         self.status.backoff = (self.failures > 0)
@@ -371,6 +381,7 @@ impl Agent {
         // What drifted under a suspension is healed when it ends by itself, and news that is getting stale says nothing by itself.
         let suspended =
             run.as_ref().and_then(|run| run.suspended.as_ref()).and_then(|suspended| suspended.until);
+        self.attend(run.as_ref().and_then(|run| run.trial.clone()));
         let fresh = run.and_then(|run| run.news).filter(|news| !news.stale).and_then(|news| news.until);
         for until in suspended.into_iter().chain(fresh) {
             let left = u64::try_from(until.saturating_sub(clock::now())).unwrap_or(0).saturating_add(1);
@@ -378,6 +389,19 @@ impl Agent {
             self.next_check = due.map_or(self.next_check, |due| self.next_check.min(due));
         }
         self.watch().await;
+    }
+
+    /// Looks at a generation on trial when it is time to, and polls at once where that is what it waits for.
+    fn attend(&mut self, trial: Option<TrialStatus>) {
+        if let Some(trial) = &trial {
+            let left = u64::try_from(trial.look.saturating_sub(clock::now())).unwrap_or(0);
+            self.ask(Cause::Trial, clock::instant() + Duration::from_secs(left));
+            if trial.poll && self.polling.is_none() {
+                let eager = if self.failures == 0 { Duration::ZERO } else { EAGER };
+                self.next_poll = self.next_poll.min(clock::instant() + eager);
+            }
+        }
+        self.trial = trial;
     }
 
     /// Watches what the desired state in force is about.

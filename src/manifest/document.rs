@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::diagnostic::{Diagnostic, Diagnostics, Place, Source};
 use super::limits;
 use super::node::{self, Key, Node, Value};
+use super::rollback::Rollback;
 use super::tree::{Tree, TreeError};
 use crate::resource::KINDS;
 
@@ -33,6 +34,8 @@ pub struct Fleet {
     pub variables: Option<Node>,
     /// `[[assign]]`, in file order.
     pub assignments: Vec<Assignment>,
+    /// `[rollback]`.
+    pub rollback: Rollback,
 }
 
 /// One `[[assign]]`.
@@ -298,7 +301,7 @@ impl Fleet {
     /// Reads `fleet.toml`.
     pub fn read(tree: &dyn Tree, problems: &mut Diagnostics) -> Option<Fleet> {
         let (mut reading, root) = parse(tree, "fleet.toml", problems)?;
-        reading.known(&root, &["fleet", "vars", "assign"]);
+        reading.known(&root, &["fleet", "vars", "assign", "rollback"]);
         let fleet = reading.table(&root, "fleet");
         if fleet.is_none() && root.get("fleet").is_none() {
             reading.problem(
@@ -311,7 +314,16 @@ impl Fleet {
         let name = fleet.as_ref().and_then(|fleet| reading.head(fleet)).unwrap_or_default();
         let variables = reading.table(&root, "vars");
         let assignments = reading.assignments(&root);
-        Some(Fleet { name, variables, assignments, source: reading.source })
+        let rollback = match reading.table(&root, "rollback").map(|table| Rollback::read(&table)) {
+            None => Rollback::default(),
+            Some(Ok(rollback)) => rollback,
+            Some(Err(error)) => {
+                let span = error.span.clone().unwrap_or(0..0);
+                reading.problem("E205", &span, error.message, error.help);
+                Rollback::default()
+            }
+        };
+        Some(Fleet { name, variables, assignments, rollback, source: reading.source })
     }
 }
 

@@ -15,6 +15,7 @@ mod links;
 pub mod lint;
 pub mod node;
 pub mod prove;
+pub mod rollback;
 pub mod schema;
 mod select;
 pub mod template;
@@ -27,6 +28,7 @@ pub use cache::{CacheKey, Watched};
 pub use declare::Shown;
 pub use diagnostic::{Diagnostic, Diagnostics, Severity};
 pub use health::{Health, Probe};
+pub use rollback::Rollback;
 pub use tree::{FolderTree, GitTree, Tree, TreeEntry, TreeError};
 
 use crate::resource::Declared;
@@ -34,6 +36,7 @@ use crate::source::Objects;
 use crate::system::facts::Facts;
 use crate::trust::{Revision, Verified};
 use declare::Declarer;
+use document::Fleet;
 use select::Selection;
 use template::Engine;
 
@@ -57,6 +60,8 @@ pub struct Rendered {
     pub resources: Vec<Declared>,
     /// Health checks, in the order of their roles.
     pub health: Vec<Health>,
+    /// When this commit is given up; what is not said here is the host's to say.
+    pub rollback: Rollback,
 }
 
 /// What a proven commit says for this host.
@@ -75,6 +80,13 @@ impl Desired {
     /// What it says.
     pub fn rendered(&self) -> &Rendered {
         &self.rendered
+    }
+
+    /// Keeps packages at versions that they had: those that a pattern of the declaration lets go to others.
+    pub fn keep_versions(&mut self, versions: &BTreeMap<String, String>) {
+        for declared in &mut self.rendered.resources {
+            declared.resource.keep_version(versions);
+        }
     }
 }
 
@@ -207,7 +219,8 @@ fn evaluate(
     explanation.resources.sort_by(|left, right| left.id.cmp(&right.id));
     explanation.resources.dedup_by(|later, first| later.id == first.id);
     let roles = selection.roles.into_iter().map(|(role, _)| role.name).collect();
-    (Rendered { fleet: selection.fleet.name, roles, resources, health }, explanation, problems)
+    let Fleet { name: fleet, rollback, .. } = selection.fleet;
+    (Rendered { fleet, roles, resources, health, rollback }, explanation, problems)
 }
 
 fn explained(selection: &Selection, keep: bool) -> Explanation {

@@ -7,6 +7,7 @@ pub mod diff;
 pub mod effect;
 pub mod law;
 mod make;
+pub mod network;
 pub mod order;
 pub mod reach;
 #[cfg(test)]

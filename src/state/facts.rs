@@ -246,6 +246,17 @@ impl State {
         self.set_fact("settled", Some(&key))
     }
 
+    /// Notes that the inventory tells no desired state exactly: another one is about to be applied.
+    ///
+    /// # Errors
+    /// The state cannot be read or written.
+    pub fn unsettle(&mut self) -> Result<(), StateError> {
+        match self.settled()? {
+            Some(_) => self.set_fact("settled", None::<&String>),
+            None => Ok(()),
+        }
+    }
+
     /// Notes the state of a subject (`poll`, `trust`, `sync`, a resource) and says whether it is another than before, so that
     /// only transitions are reported. Nothing is written when it is the same; an empty state is the one that needs no report at
     /// first.
@@ -281,7 +292,7 @@ impl State {
         )
     }
 
-    fn fact<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, StateError> {
+    pub(super) fn fact<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, StateError> {
         let read = || {
             let mut query = self.connection.prepare_cached("SELECT value, sum FROM facts WHERE name = ?1")?;
             query
@@ -295,7 +306,7 @@ impl State {
         serde_json::from_str(&text).map(Some).map_err(|error| self.damaged(format!("`{name}`: {error}")))
     }
 
-    fn set_fact<T: Serialize>(&mut self, name: &str, value: Option<&T>) -> Result<(), StateError> {
+    pub(super) fn set_fact<T: Serialize>(&mut self, name: &str, value: Option<&T>) -> Result<(), StateError> {
         self.transaction(|transaction| set(transaction, name, value))
     }
 }

@@ -36,7 +36,7 @@ fn main() {
     let mut lost = 0;
     while (took.len() as u64) + lost < edits {
         let mut group: Vec<(Thing, Instant)> = Vec::new();
-        for _ in 0..[1, 1, 1, 2, 3, 5][drifter.dice.below(6) as usize] {
+        for _ in 0..[1, 1, 2, 4, 6, 8][drifter.dice.below(6) as usize] {
             let Some(thing) = drifter.edit(&group) else { continue };
             group.push((thing, Instant::now()));
             // A run takes some hundredths of a second, so that some of these hit in the middle of one.
