@@ -46,6 +46,8 @@ pub struct Request {
     pub cause: Cause,
     /// Only these resources; empty: all.
     pub only: BTreeSet<ResourceId>,
+    /// Left as they are, and only reported.
+    pub left: BTreeSet<ResourceId>,
     /// Remove what left the branch, however much it is.
     pub prune: bool,
     /// Plan, and change nothing.
@@ -63,6 +65,7 @@ impl Default for Request {
         Request {
             cause: Cause::Operator,
             only: BTreeSet::new(),
+            left: BTreeSet::new(),
             prune: false,
             dry_run: false,
             rehash: false,
@@ -261,6 +264,7 @@ impl<'a> Run<'a> {
         }
         if !target.known {
             self.open_generation(target, plan)?;
+            self.state.unsettle()?;
             // From here on this is what is enforced, whether or not all of it succeeds at once.
             let path = self.site.paths.desired();
             target

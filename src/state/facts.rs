@@ -249,6 +249,17 @@ impl State {
         self.set_fact("settled", Some(&key))
     }
 
+    /// Notes that the inventory tells no desired state exactly: another one is about to be applied.
+    ///
+    /// # Errors
+    /// The state cannot be read or written.
+    pub fn unsettle(&mut self) -> Result<(), StateError> {
+        match self.settled()? {
+            Some(_) => self.set_fact("settled", None::<&String>),
+            None => Ok(()),
+        }
+    }
+
     /// What was last noted of a subject, and since when.
     ///
     /// # Errors

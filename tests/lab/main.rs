@@ -10,11 +10,13 @@
 
 mod bad_input;
 mod converge;
+mod drift;
 mod durability;
 mod hostile;
 mod packages;
 mod packaging;
 mod privileges;
+mod rollback;
 mod self_test;
 mod support;
 mod trust;

@@ -11,8 +11,9 @@ use crate::support::{lab_is_enabled, lab_script};
 /// A program that runs inside hosts, built once.
 pub(crate) fn example(name: &str) -> PathBuf {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    let folder =
-        BUILT.get_or_init(|| build(&["--example", "package-contract", "--example", "hostile-fetcher"]));
+    let folder = BUILT.get_or_init(|| {
+        build(&["--example", "package-contract", "--example", "hostile-fetcher", "--example", "drifter"])
+    });
     folder.join(name)
 }
 

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::command::Output;
 use super::fleet::{Fleet, Signer};
 use super::git_server::{GitServer, Place};
-use super::host::{Host, HostOptions};
+use super::host::{Host, HostOptions, Network};
 
 /// How long anything may take on a busy machine before a test gives up.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -21,6 +21,8 @@ pub enum Pace {
     Manual,
     /// The agent: it polls every second and heals drift by events.
     Live,
+    /// Events and nothing else: the agent polls and checks once a day.
+    Events,
     /// The agent, with short patience for everything: polls, checks, answers of the server.
     Hasty,
 }
@@ -33,6 +35,8 @@ pub enum Served {
     Daemon,
     /// As a folder of the host, which outlives its power cuts.
     Folder,
+    /// By `git daemon` on the lab's bridge: there is a real link to be cut.
+    Bridge,
 }
 
 /// How to set up a site.
@@ -86,7 +90,10 @@ impl Site {
         let site = Self::ready(options);
         site.enroll().success();
         // The agent runs when it starts, and once more when its first poll has come back.
-        site.wait_status("the run after the first poll", |run| run["cause"] == "poll");
+        // Where it watches, another one may follow at once.
+        site.wait_status("the run after the first poll", |run| {
+            run["cause"] == "poll" || (options.pace != Pace::Manual && run["cause"] == "drift")
+        });
         site.wait_synced();
         site
     }
@@ -103,6 +110,11 @@ impl Site {
         let (server, url) = match options.served {
             Served::Daemon => {
                 let server = GitServer::git(&fleet.repositories(), Place::In(&host));
+                let url = server.url("fleet");
+                (server, url)
+            }
+            Served::Bridge => {
+                let server = GitServer::git(&fleet.repositories(), Place::Bridge);
                 let url = server.url("fleet");
                 (server, url)
             }
@@ -274,9 +286,11 @@ fn install(options: &SiteOptions<'_>, fleet: &Fleet) -> Host {
     }
     binds.extend(options.binds.iter().cloned());
     // They are there before it boots: systemd itself makes user and folders.
-    let host = Host::boot(HostOptions { name: options.name, binds, ..HostOptions::default() });
+    let network = if options.served == Served::Bridge { Network::Bridge } else { Network::default() };
+    let host = Host::boot(HostOptions { name: options.name, binds, network, ..HostOptions::default() });
     let (source, agent) = match options.pace {
         Pace::Manual => ("poll = \"1d\"", "check = \"1d\"\nevents = false"),
+        Pace::Events => ("poll = \"1d\"", "check = \"1d\""),
         Pace::Live => ("poll = \"1s\"", "check = \"1d\""),
         Pace::Hasty => {
             ("poll = \"1s\"\ntimeout = \"2s\"\ndeadline = \"3s\"\nbackoff = \"1s\"", "check = \"2s\"")
