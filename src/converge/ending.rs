@@ -246,12 +246,21 @@ impl Run<'_> {
         }
     }
 
-    fn close(&mut self) -> Result<(), Problem> {
-        let took = self.started.elapsed();
+    /// Writes what was told so far. A dry run tells nothing.
+    pub(super) fn keep_told(&mut self) -> Result<(), Problem> {
         if !self.request.dry_run {
             self.state.tell(&self.recorder.take())?;
         }
+        Ok(())
+    }
+
+    fn close(&mut self) -> Result<(), Problem> {
+        let took = self.started.elapsed();
+        self.keep_told()?;
         self.remember_time()?;
+        if !self.request.dry_run {
+            self.state.keep_copy()?;
+        }
         let status = self.recorder.finish(clock::now(), took);
         if !self.request.dry_run && self.request.only.is_empty() {
             save(&self.site.paths.status(), status)

@@ -6,6 +6,7 @@
 //! **Invariant:** what was acknowledged is on disk (`synchronous=FULL`), and a database that cannot be read is an error, never an
 //! empty start.
 
+mod copy;
 pub mod error;
 pub mod events;
 pub mod facts;
@@ -14,6 +15,7 @@ pub mod history;
 pub mod inventory;
 pub mod journal;
 mod open;
+mod rebuild;
 mod schema;
 
 pub use error::StateError;
@@ -23,6 +25,7 @@ pub use generations::{Generation, LostRemote, Pin, Standing, Trial};
 pub use history::{Cause, Counts, Run, RunResult, RunStart, StepRecord};
 pub use inventory::Entry;
 pub use journal::{Finished, Intent, Notification, Owed, Unfinished};
+pub use rebuild::{Rebuilt, rebuild};
 
 use crate::failpoint::reach;
 use rusqlite::Connection;

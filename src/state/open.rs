@@ -6,10 +6,11 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::rebuild::READY;
 use super::{State, StateError, schema};
 use crate::failpoint::reach;
 
-const DATABASE: &str = "state.sqlite";
+pub(super) const DATABASE: &str = "state.sqlite";
 
 /// Says that there was a database once: a database that vanished must not become an empty start, because the high-water mark
 /// would vanish with it.
@@ -29,14 +30,15 @@ pub(super) fn prepare(folder: &Path) -> Result<PathBuf, StateError> {
         return Ok(path);
     }
     let path = folder.join(DATABASE);
-    OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&path)
-        .map_err(|source| io(&path, source))?;
+    create(&path)?;
     reach("state: file made");
     Ok(path)
+}
+
+/// Makes an empty file that only root can read.
+pub(super) fn create(path: &Path) -> Result<(), StateError> {
+    let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+    made.map(drop).map_err(|source| io(path, source))
 }
 
 /// The database of a folder, after a look at who could have changed either; `None` before the first start.
@@ -47,6 +49,10 @@ pub(super) fn find(folder: &Path) -> Result<Option<PathBuf>, StateError> {
         return Err(StateError::Unsafe { path: folder.into(), reason: "it is not a folder".into() });
     }
     let created = look(&folder.join(MARKER))?.is_some();
+    if look(&folder.join(READY))?.is_some() {
+        let reason = "putting it together again was interrupted".into();
+        return Err(StateError::Damaged { path, reason });
+    }
     match look(&path)? {
         Some(metadata) if metadata.is_file() && created && metadata.len() == 0 => {
             Err(StateError::Gone { path })
@@ -58,7 +64,7 @@ pub(super) fn find(folder: &Path) -> Result<Option<PathBuf>, StateError> {
     }
 }
 
-fn look(path: &Path) -> Result<Option<Metadata>, StateError> {
+pub(super) fn look(path: &Path) -> Result<Option<Metadata>, StateError> {
     let metadata = match path.symlink_metadata() {
         Ok(metadata) => metadata,
         Err(source) if source.kind() == std::io::ErrorKind::NotFound => return Ok(None),
@@ -98,6 +104,21 @@ pub(super) fn connect(path: &Path, write: bool) -> Result<Connection, StateError
 
 /// Brings an older database, or an empty file, to the present version.
 pub(super) fn migrate(state: &mut State, folder: &Path) -> Result<(), StateError> {
+    fill(state)?;
+    let marker = folder.join(MARKER);
+    if look(&marker)?.is_none() {
+        let create = || {
+            OpenOptions::new().write(true).create_new(true).mode(0o600).open(&marker)?.sync_all()?;
+            File::open(folder)?.sync_all()
+        };
+        create().map_err(|source| io(&marker, source))?;
+        reach("state: marker made");
+    }
+    Ok(())
+}
+
+/// The tables, as this version has them.
+pub(super) fn fill(state: &mut State) -> Result<(), StateError> {
     let version = check_version(state)?;
     let newest = known_version();
     let steps = schema::MIGRATIONS.get(version as usize..).unwrap_or_default();
@@ -113,15 +134,6 @@ pub(super) fn migrate(state: &mut State, folder: &Path) -> Result<(), StateError
             transaction.pragma_update(None, "application_id", schema::APPLICATION)?;
             transaction.pragma_update(None, "user_version", newest)
         })?;
-    }
-    let marker = folder.join(MARKER);
-    if look(&marker)?.is_none() {
-        let create = || {
-            OpenOptions::new().write(true).create_new(true).mode(0o600).open(&marker)?.sync_all()?;
-            File::open(folder)?.sync_all()
-        };
-        create().map_err(|source| io(&marker, source))?;
-        reach("state: marker made");
     }
     Ok(())
 }
