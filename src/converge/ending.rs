@@ -36,7 +36,10 @@ impl Run<'_> {
         if !self.request.dry_run {
             self.tell(target, &plan, &outcome)?;
             self.compact(target);
-            self.fingerprints.save(&self.site.paths.fingerprints())?;
+            // Only a memory of what was read: without it the next run reads more.
+            if let Err(error) = self.fingerprints.save(&self.site.paths.fingerprints()) {
+                self.recorder.keep(error.into());
+            }
         }
         self.close()?;
         let Run { state, recorder, again, .. } = self;
