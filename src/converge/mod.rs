@@ -49,6 +49,8 @@ pub struct Request {
     pub cause: Cause,
     /// Only these resources; empty: all.
     pub only: BTreeSet<ResourceId>,
+    /// Left as they are, and only reported.
+    pub left: BTreeSet<ResourceId>,
     /// Remove what left the branch, however much it is.
     pub prune: bool,
     /// Plan, and change nothing.
@@ -66,6 +68,7 @@ impl Default for Request {
         Request {
             cause: Cause::Operator,
             only: BTreeSet::new(),
+            left: BTreeSet::new(),
             prune: false,
             dry_run: false,
             rehash: false,

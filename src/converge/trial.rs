@@ -162,7 +162,8 @@ impl Run<'_> {
 
     fn is_whole(&self, plan: &Plan, outcome: &Outcome) -> bool {
         let done = |outcome: &StepOutcome| matches!(outcome, StepOutcome::Done | StepOutcome::Reported);
-        plan.problems.is_empty()
+        self.request.left.is_empty()
+            && plan.problems.is_empty()
             && plan.blocked.is_empty()
             && plan.prune_refused.is_none()
             && outcome.problems.is_empty()

@@ -10,6 +10,7 @@
 
 mod bad_input;
 mod converge;
+mod drift;
 mod hostile;
 mod packages;
 mod packaging;

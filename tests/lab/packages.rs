@@ -14,7 +14,9 @@ pub(crate) fn example(name: &str) -> PathBuf {
     let folder = BUILT.get_or_init(|| {
         let mut cargo = Command::new(env!("CARGO"));
         cargo.args(["build", "--locked", "--quiet", "--example", "package-contract"]);
-        cargo.args(["--example", "hostile-fetcher"]).current_dir(env!("CARGO_MANIFEST_DIR"));
+        cargo
+            .args(["--example", "hostile-fetcher", "--example", "drifter"])
+            .current_dir(env!("CARGO_MANIFEST_DIR"));
         // What cargo says to a test would make it build some crates again.
         for (name, _) in std::env::vars_os() {
             let own = ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_CRATE_", "CARGO_BIN_", "CARGO_PRIMARY_"];

@@ -24,7 +24,7 @@ use crate::system::observe::UnitState;
 pub use self::change::{UnitChange, caution};
 pub use self::error::SystemdError;
 pub use self::transient::{Transient, TransientOutput};
-pub use self::watch::{UnitEvent, UnitWatch, watch};
+pub use self::watch::{UnitEvent, UnitWatch, enablement, watch};
 
 /// A connection to systemd.
 pub struct Systemd {

@@ -21,6 +21,8 @@ pub enum Pace {
     Manual,
     /// The agent: it polls every second and heals drift by events.
     Live,
+    /// Events and nothing else: the agent polls and checks once a day.
+    Events,
     /// The agent, with short patience for everything: polls, checks, answers of the server.
     Hasty,
 }
@@ -86,7 +88,10 @@ impl Site {
         let site = Self::ready(options);
         site.enroll().success();
         // The agent runs when it starts, and once more when its first poll has come back.
-        site.wait_status("the run after the first poll", |run| run["cause"] == "poll");
+        // Where it watches, another one may follow at once.
+        site.wait_status("the run after the first poll", |run| {
+            run["cause"] == "poll" || (options.pace != Pace::Manual && run["cause"] == "drift")
+        });
         site.wait_synced();
         site
     }
@@ -283,6 +288,7 @@ fn install(options: &SiteOptions<'_>, fleet: &Fleet) -> Host {
     let host = Host::boot(HostOptions { name: options.name, binds, network, ..HostOptions::default() });
     let (source, agent) = match options.pace {
         Pace::Manual => ("poll = \"1d\"", "check = \"1d\"\nevents = false"),
+        Pace::Events => ("poll = \"1d\"", "check = \"1d\""),
         Pace::Live => ("poll = \"1s\"", "check = \"1d\""),
         Pace::Hasty => {
             ("poll = \"1s\"\ntimeout = \"2s\"\ndeadline = \"3s\"\nbackoff = \"1s\"", "check = \"2s\"")
