@@ -39,7 +39,7 @@ const TABLES: &[(&str, &str)] = &[
     ("events", "events"),
 ];
 
-/// What became of a state that could not be used (E509).
+/// The state was damaged, set back or gone, and was put together again (E509).
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the state of this host could not be used and was put together again: {reason}")]
 pub struct Rebuilt {
@@ -234,7 +234,7 @@ fn copy_rows(from: &Connection, to: &Connection, table: &str, order: &str) -> Re
         known.iter().filter(|(_, key)| *key > 0).map(|(name, _)| format!("{name} {order}")).collect();
     let mut query =
         from.prepare(&format!("SELECT * FROM {table} ORDER BY {}", keys.join(", "))).map_err(unread)?;
-    let names: Vec<String> = query.column_names().into_iter().map(str::to_owned).collect();
+    let names: Vec<String> = query.column_names().map(str::to_owned).collect();
     // A version that knows other columns left this one.
     if !names.iter().all(|name| known.iter().any(|(known, _)| known == name)) {
         return Err(Trouble::Reading);
