@@ -4,6 +4,7 @@
 
 mod ending;
 mod failing;
+mod health;
 mod news;
 mod pinned;
 mod planning;
@@ -34,6 +35,7 @@ use crate::system::{Host, clock};
 use crate::trust::Freshness;
 
 pub use failing::report_failure;
+pub use health::HealthError;
 pub use pinned::PinError;
 pub use site::{ConvergeError, Site};
 pub use time::ClockError;

@@ -17,6 +17,7 @@ use crate::state::Cause;
 use crate::system::fs::Rehash;
 use crate::system::observe::Observed;
 use crate::system::packages::Simulation;
+use crate::system::probe::Probe;
 use crate::system::{clock, packages};
 
 /// An index younger than this is not fetched again for a version that it does not have.
@@ -78,6 +79,14 @@ impl Run<'_> {
                 plan.withdraw(forbidden);
             }
             self.simulate(&mut plan, &law);
+        }
+        if !target.known || !site.settings.law.is_empty() {
+            plan.problems.extend(target.desired.rendered().health.iter().filter_map(
+                |check| match &check.probe {
+                    Probe::Command { argv, .. } => law.allows_check(&check.name, argv).err(),
+                    _ => None,
+                },
+            ));
         }
         // As with the target: the end of the process gives it back at once.
         std::mem::forget(observed);

@@ -332,6 +332,10 @@ impl Agent {
         let suspended =
             run.as_ref().and_then(|run| run.suspended.as_ref()).and_then(|suspended| suspended.until);
         self.attend(run.as_ref().and_then(|run| run.trial.clone()));
+        if let Some(look) = run.as_ref().and_then(|run| run.look) {
+            let left = u64::try_from(look.saturating_sub(clock::now())).unwrap_or(0);
+            self.ask(Cause::Health, clock::instant() + Duration::from_secs(left));
+        }
         let fresh = run.and_then(|run| run.news).filter(|news| !news.stale).and_then(|news| news.until);
         for until in suspended.into_iter().chain(fresh) {
             let left = u64::try_from(until.saturating_sub(clock::now())).unwrap_or(0).saturating_add(1);

@@ -26,6 +26,8 @@ const OWN_UNITS: &[&str] = &[
     "abide-command.service",
     "abide-validate.service",
     "abide-packages.service",
+    "abide-probe.service",
+    "abide-check-*.service",
 ];
 
 /// The account, and the group, of the fetcher.
@@ -223,12 +225,21 @@ impl Law {
         names.breach(reach).map_or(Ok(()), Err)
     }
 
+    /// Whether a health check may run this program.
+    ///
+    /// # Errors
+    /// It is forbidden.
+    pub fn allows_check(&self, name: &str, argv: &[String]) -> Result<(), PlanError> {
+        let breach = self.kind("command").or_else(|| self.program(argv));
+        breach.map_or(Ok(()), |breach| Err(breach.about(&ResourceId::new("health", name))))
+    }
+
     fn kind(&self, kind: &str) -> Option<Breach> {
         self.kinds.iter().any(|forbidden| forbidden == kind).then(|| Breach::Kind { kind: kind.to_owned() })
     }
 
     fn unit(&self, name: &str) -> Option<Breach> {
-        if OWN_UNITS.iter().any(|own| configures(name, own)) {
+        if OWN_UNITS.iter().any(|own| matches_pattern(own, name) || configures(name, own)) {
             return Some(Breach::Own { what: name.to_owned() });
         }
         let pattern =

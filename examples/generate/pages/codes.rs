@@ -38,6 +38,7 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("E217", "The manifest has a form that this version does not know"),
     ("E218", "A file with recorded facts cannot be used"),
     ("E219", "The policy `trust.toml` is not valid, so that no host accepts the tree"),
+    ("E221", "A health check is declared twice, differently"),
     ("E303", "Resources wait for each other in a circle"),
     ("E304", "More would be removed than the host's settings allow in one run"),
 ];
@@ -47,7 +48,6 @@ const WARNINGS: &[(&str, &str)] = &[
     ("W221", "No host has a role"),
     ("W222", "Nothing uses a file of a role"),
     ("W223", "There is no policy"),
-    ("W224", "A health check is not run by this version"),
     ("W230", "One principal alone can change the policy"),
     ("W231", "Each of several principals can change the policy alone"),
     ("W232", "A principal is a forge or a robot, by its name or its key"),

@@ -21,9 +21,11 @@ use std::sync::mpsc;
 use self::bus::Bus;
 use crate::system::observe::UnitState;
 
+pub use self::bus::is_unit_name;
 pub use self::change::{UnitChange, caution};
 pub use self::error::SystemdError;
 pub use self::transient::{Transient, TransientOutput};
+pub use self::units::Liveness;
 pub use self::watch::{UnitEvent, UnitWatch, watch};
 
 /// A connection to systemd.
@@ -56,6 +58,16 @@ impl Systemd {
         self.runtime
             .block_on(units::observe(&self.bus, names))
             .map_err(|source| call_error("tell the state of units", source))
+    }
+
+    /// How units live, in one conversation, for whoever judges their health.
+    ///
+    /// # Errors
+    /// As [`Systemd::units`].
+    pub fn liveness(&self, names: &BTreeSet<String>) -> Result<BTreeMap<String, Liveness>, SystemdError> {
+        self.runtime
+            .block_on(units::liveness(&self.bus, names))
+            .map_err(|source| call_error("tell how units live", source))
     }
 
     /// Makes systemd read its unit files again.
