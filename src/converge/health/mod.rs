@@ -123,25 +123,28 @@ impl Run<'_> {
             let known = !target.known && self.state.watches()?.is_some();
             return if known { Ok(self.state.set_watches(None)?) } else { Ok(()) };
         }
-        if !self.recorder.status.checks.is_empty() || !self.request.only.is_empty() || self.again {
+        let judged = !self.recorder.status.checks.is_empty();
+        let on_trial = judged && self.recorder.status.trial.is_some();
+        if on_trial || !self.request.only.is_empty() || self.again {
             return Ok(());
         }
         let moment = Moment { at: clock::since_boot(), now: clock::now() };
-        let mut watches = self.known_watches(target, moment)?;
-        let mut next = None;
-        if outcome.run.is_some() {
+        let mut watches = self.known_watches(target, moment, judged)?;
+        let acted = outcome.run.is_some() && !judged;
+        if acted {
             watches.changed = moment.at;
-            next = Some(moment.now + AFTERWARDS);
         }
         // Healing is not to wait for answers.
-        if self.request.cause != Cause::Drift {
+        let looks = self.request.cause != Cause::Drift && !judged;
+        if looks {
             let asked: Vec<&Check> = checks.iter().collect();
             let looks = self.look(&asked);
             for (check, look) in checks.iter().zip(&looks) {
                 self.judge_one(check, look, &mut watches, moment);
             }
-            next = None;
         }
+        let afterwards = (acted && !looks).then_some(moment.now + AFTERWARDS);
+        let mut next = afterwards.or(self.recorder.status.look);
         for (check, watch) in
             checks.iter().filter_map(|check| Some((check, watches.checks.get(&check.name)?)))
         {
@@ -149,7 +152,8 @@ impl Run<'_> {
             // To the second, and not earlier.
             let again = again.map(|pause| moment.now + pause.saturating_add(999) / 1000);
             next = [next, again].into_iter().flatten().min();
-            if is_failing(watch.state) {
+            // A trial says itself what it failed by.
+            if is_failing(watch.state) && !judged {
                 self.recorder.keep(problem(check, watch));
             }
         }
@@ -179,9 +183,9 @@ impl Run<'_> {
         self.pass(target, &Generation { standing: Standing::Trial, ..generation.clone() })
     }
 
-    fn known_watches(&self, target: &Target, moment: Moment) -> Result<Watches, Problem> {
+    fn known_watches(&self, target: &Target, moment: Moment, judged: bool) -> Result<Watches, Problem> {
         let boot = clock::boot();
-        let known = self.state.watches()?.filter(|_| target.known).unwrap_or_default();
+        let known = self.state.watches()?.filter(|_| target.known || judged).unwrap_or_default();
         let mut watches = match known.boot == boot {
             true => known,
             false => Watches { boot, changed: 0, checks: known.checks.into_iter().map(reborn).collect() },

@@ -119,7 +119,7 @@ const REMOTE_UNIT: &str = "abide-probe";
 /// The units in which commands run, without number and suffix.
 const COMMAND_UNIT: &str = "abide-check-";
 
-/// Commands that run at once.
+/// Commands that run at once. The units are among those that no branch may declare.
 const COMMANDS: usize = 4;
 
 /// What starting a process costs on a slow host, beside the time that the look itself may take.
@@ -185,7 +185,7 @@ fn ask_remotes(program: &Path, asked: Vec<(usize, Question)>) -> Vec<(usize, Loo
 }
 
 fn remote_look(answer: Result<(), String>) -> Look {
-    answer.map_or_else(|reason| Look::not(Finding::Bad, escaped(&reason)), |()| Look::good())
+    answer.map_or_else(|reason| Look::not(Finding::Bad, shortened(&reason)), |()| Look::good())
 }
 
 fn ask(program: &Path, questions: &[Question], limit: Duration) -> Result<Vec<remote::Answer>, String> {

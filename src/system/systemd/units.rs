@@ -93,7 +93,7 @@ pub(super) async fn liveness(
 fn number(message: &Message) -> zbus::Result<u32> {
     let body = message.body();
     let value: Variant<'_> = body.deserialize()?;
-    Ok(u32::try_from(value)?)
+    u32::try_from(value)
 }
 
 /// Fills in which triggers are active.
