@@ -10,6 +10,7 @@ mod capture;
 mod change;
 mod direct;
 mod error;
+mod liveness;
 mod transient;
 mod units;
 mod watch;
@@ -19,14 +20,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::mpsc;
 
 use self::bus::Bus;
+use crate::failpoint::reach;
 use crate::system::observe::UnitState;
 
 pub use self::bus::is_unit_name;
 pub use self::change::{UnitChange, caution};
 pub use self::error::SystemdError;
+pub use self::liveness::Liveness;
 pub use self::transient::{Transient, TransientOutput};
-pub use self::units::Liveness;
-pub use self::watch::{UnitEvent, UnitWatch, watch};
+pub use self::watch::{UnitEvent, UnitWatch, enablement, watch};
 
 /// A connection to systemd.
 pub struct Systemd {
@@ -66,7 +68,7 @@ impl Systemd {
     /// As [`Systemd::units`].
     pub fn liveness(&self, names: &BTreeSet<String>) -> Result<BTreeMap<String, Liveness>, SystemdError> {
         self.runtime
-            .block_on(units::liveness(&self.bus, names))
+            .block_on(liveness::observe(&self.bus, names))
             .map_err(|source| call_error("tell how units live", source))
     }
 
@@ -79,7 +81,9 @@ impl Systemd {
     }
 
     async fn reload(&self) -> Result<(), SystemdError> {
+        reach("systemd: before it reads its files");
         let reply = self.bus.manager("Reload", &()).await;
+        reach("systemd: files read");
         reply.map(drop).map_err(|source| call_error("read its unit files again", source))
     }
 

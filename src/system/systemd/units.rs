@@ -1,11 +1,10 @@
 //! The state of many units in one pipelined conversation.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::PathBuf;
 use zbus::{Message, Variant};
 
-use super::bus::{
-    Bus, PROPERTIES, SERVICE, UNIT, call, is_unit_name, manager_call, property_call, unit_path,
-};
+use super::bus::{Bus, PROPERTIES, UNIT, call, is_unit_name, manager_call, property_call, unit_path};
 use crate::system::observe::UnitState;
 
 /// Asks for all properties of every unit at once; asking a unit's object loads the unit. Then, in a second round, for
@@ -35,65 +34,43 @@ pub(super) async fn observe(
         states.insert(name.clone(), answers.next().map_or_else(unreadable, template));
     }
     triggers(bus, &mut states).await?;
+    doubted(bus, &mut states, &linked()).await?;
     Ok(states)
 }
 
-/// How a unit lives.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Liveness {
-    /// `loaded`, `not-found`, ….
-    pub load: String,
-    /// `active`, `failed`, ….
-    pub active: String,
-    /// The finer state of its type.
-    pub sub: String,
-    /// systemd's name for the run of the unit, in hex; another run has another.
-    pub invocation: String,
-    /// Of a service: how often systemd started it again by itself.
-    pub restarts: u32,
-    /// Of a service: how its last run ended.
-    pub result: String,
-}
-
-/// How units live. What only services have is read where it is there.
-pub(super) async fn liveness(
+/// systemd keeps what it found out about a unit's enablement until it reloads, whatever is done to the links by hand. Where they say
+/// otherwise it is asked to look again; to have it look at all of them takes a millisecond each.
+async fn doubted(
     bus: &Bus,
-    names: &BTreeSet<String>,
-) -> zbus::Result<BTreeMap<String, Liveness>> {
-    let mut calls = Vec::with_capacity(names.len() * 3);
-    for name in names {
-        let path = unit_path(name);
-        calls.push(call(&path, PROPERTIES, "GetAll", &UNIT)?);
-        calls.push(property_call(&path, SERVICE, "NRestarts")?);
-        calls.push(property_call(&path, SERVICE, "Result")?);
+    states: &mut BTreeMap<String, UnitState>,
+    linked: &BTreeSet<String>,
+) -> zbus::Result<()> {
+    // A unit that only an alias enables is one of them each time.
+    let doubted: Vec<String> = states
+        .iter()
+        .filter(|(name, state)| match state.file_state.as_str() {
+            "enabled" | "enabled-runtime" => !linked.contains(*name),
+            "disabled" => linked.contains(*name),
+            _ => false,
+        })
+        .map(|(name, _)| name.clone())
+        .collect();
+    let calls: Vec<Message> =
+        doubted.iter().map(|name| manager_call("GetUnitFileState", name)).collect::<zbus::Result<_>>()?;
+    for (name, answer) in doubted.iter().zip(bus.all(&calls).await?) {
+        let found = answer.and_then(|message| message.body().deserialize::<String>());
+        if let (Ok(found), Some(state)) = (found, states.get_mut(name)) {
+            state.file_state = found;
+        }
     }
-    let mut answers = bus.all(&calls).await?.into_iter();
-    let mut next = || answers.next().unwrap_or(Err(zbus::Error::InvalidReply));
-    let mut found = BTreeMap::new();
-    for name in names {
-        let (unit, restarts, result) = (next()?, next(), next());
-        let body = unit.body();
-        let mut properties: HashMap<&str, Variant<'_>> = body.deserialize()?;
-        let mut take = |name: &str| properties.remove(name);
-        let id = take("InvocationID").and_then(|value| Vec::<u8>::try_from(value).ok()).unwrap_or_default();
-        let liveness = Liveness {
-            load: string(take("LoadState")),
-            active: string(take("ActiveState")),
-            sub: string(take("SubState")),
-            invocation: id.iter().map(|byte| format!("{byte:02x}")).collect(),
-            restarts: restarts.and_then(|answer| number(&answer)).unwrap_or_default(),
-            result: result.and_then(|answer| text(&answer)).unwrap_or_default(),
-        };
-        found.insert(name.clone(), liveness);
-    }
-    Ok(found)
+    Ok(())
 }
 
-/// A property answer that is a number.
-fn number(message: &Message) -> zbus::Result<u32> {
-    let body = message.body();
-    let value: Variant<'_> = body.deserialize()?;
-    u32::try_from(value)
+/// The units that a link of an administrator's `.wants` or `.requires` folder enables.
+fn linked() -> BTreeSet<String> {
+    let names = |folder: PathBuf| std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let folders = super::watch::enabling_folders();
+    folders.into_iter().flat_map(names).filter_map(|entry| entry.file_name().into_string().ok()).collect()
 }
 
 /// Fills in which triggers are active.
@@ -179,7 +156,7 @@ pub(super) fn text(message: &Message) -> zbus::Result<String> {
     String::try_from(value)
 }
 
-fn string(value: Option<Variant<'_>>) -> String {
+pub(super) fn string(value: Option<Variant<'_>>) -> String {
     value.and_then(|value| String::try_from(value).ok()).unwrap_or_default()
 }
 
