@@ -172,7 +172,7 @@ fn what_looks_at_the_network_is_confined(site: &Site) {
          until pid=$(systemctl show abide-probe -P MainPID) && readlink /proc/$pid/exe | grep -q abide; do :; done
          grep -q '^Uid:.[1-9]' /proc/$pid/status; grep -q '^CapBnd:.0000000000000000' /proc/$pid/status
          grep -q '^NoNewPrivs:.1' /proc/$pid/status; grep -q '^Seccomp:.2' /proc/$pid/status
-         not nsenter -t $pid -m touch /var/tmp/x; wait || true",
+         not nsenter -t $pid -m touch /srv/x; wait || true",
     );
     site.holds("mv /srv/kept /srv/answer");
     site.sync();
