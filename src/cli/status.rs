@@ -7,7 +7,7 @@ use super::terminal::{Style, ago, paint, when};
 use super::{Answer, DIFFERS, Global, OK};
 use crate::config::Paths;
 use crate::error::escaped;
-use crate::report::status::{AgentStatus, Health, NewsStatus, RunStatus, Status, Sync, load};
+use crate::report::status::{AgentStatus, Health, NewsStatus, RunStatus, Status, Sync, Waiting, load};
 use crate::trust::{FreshnessMode, Revision};
 
 /// Shows revision, signer, sync, health, what differs, the last and the next poll.
@@ -109,6 +109,9 @@ fn render_run(text: &mut String, run: &RunStatus, now: i64) {
             escaped(&suspended.reason)
         );
     }
+    if let Some(waiting) = &run.waiting {
+        text.push_str(&self::waiting(waiting, now));
+    }
     if let Some(news) = &run.news {
         render_news(text, news, now);
     }
@@ -127,6 +130,13 @@ fn render_run(text: &mut String, run: &RunStatus, now: i64) {
     for problem in &run.problems {
         let _ = writeln!(text, "{} {}", paint("✗", Style::Bad), problem.to_string().replace('\n', "\n  "));
     }
+}
+
+/// What waits for a window, and until when.
+pub(super) fn waiting(waiting: &Waiting, now: i64) -> String {
+    let until = waiting.until.map_or("nobody knows when".into(), |until| when(until, now));
+    let lines = waiting.what.iter().map(|what| format!("{} {}\n", paint("…", Style::Odd), escaped(what)));
+    lines.chain([format!("     opens {until}\n")]).collect()
 }
 
 fn render_news(text: &mut String, news: &NewsStatus, now: i64) {

@@ -49,7 +49,7 @@ impl Run<'_> {
         }
     }
 
-    fn make(&mut self, target: &Target, progress: &mut Tell<'_>) -> Result<Plan, Problem> {
+    pub(super) fn make(&mut self, target: &Target, progress: &mut Tell<'_>) -> Result<Plan, Problem> {
         let resources = &target.desired.rendered().resources;
         let settled = self.state.settled()?.is_some_and(|settled| settled == target.key.digest());
         let inventory = if settled { Vec::new() } else { self.inventory()? };
@@ -63,7 +63,10 @@ impl Run<'_> {
         let needs = plan::needs(resources, &inventory, &forbidden);
         let rehash = if self.request.rehash { Rehash::Always } else { Rehash::Never };
         let mut observed = self.host.observe(&needs, &mut self.fingerprints, rehash)?;
-        let scope = Scope { forbidden, settled, ..self.scope()? };
+        let rules = &target.desired.rendered().rules;
+        let confirmed = inventory.iter().map(|managed| &managed.declared.id);
+        let confirmed = confirmed.filter(|id| rules.may_remove(id, clock::now())).cloned().collect();
+        let scope = Scope { forbidden, settled, confirmed, ..self.scope()? };
         let mut plan = plan::make(resources, &inventory, &observed, &scope)?;
         match self.consult(&plan, &needs.offers, &mut observed, progress) {
             Ok(true) => plan = plan::make(resources, &inventory, &observed, &scope)?,
@@ -77,6 +80,7 @@ impl Run<'_> {
                 plan.withdraw(forbidden);
             }
             self.simulate(&mut plan, &law);
+            self.spare_what_is_used(&mut plan, resources, &observed);
         }
         // As with the target: the end of the process gives it back at once.
         std::mem::forget(observed);
@@ -101,7 +105,7 @@ impl Run<'_> {
             (false, false) => Prune::Never,
         };
         let owed = self.state.owed()?.into_iter().map(|owed| (owed.resource, owed.reason)).collect();
-        Ok(Scope { only: self.request.only.clone(), prune, owed, forbidden: BTreeMap::new(), settled: false })
+        Ok(Scope { only: self.request.only.clone(), prune, owed, ..Scope::default() })
     }
 
     /// Looks up in the archives' index what the plan wants installed or cannot find a version for, and what shall be the latest.

@@ -15,6 +15,7 @@ mod links;
 pub mod lint;
 pub mod node;
 pub mod prove;
+pub mod rules;
 pub mod schema;
 mod select;
 pub mod template;
@@ -27,6 +28,7 @@ pub use cache::{CacheKey, Watched};
 pub use declare::Shown;
 pub use diagnostic::{Diagnostic, Diagnostics, Severity};
 pub use health::{Health, Probe};
+pub use rules::Rules;
 pub use tree::{FolderTree, GitTree, Tree, TreeEntry, TreeError};
 
 use crate::resource::Declared;
@@ -57,6 +59,8 @@ pub struct Rendered {
     pub resources: Vec<Declared>,
     /// Health checks, in the order of their roles.
     pub health: Vec<Health>,
+    /// When the host may be changed, and what is confirmed.
+    pub rules: Rules,
 }
 
 /// What a proven commit says for this host.
@@ -172,6 +176,7 @@ fn evaluate(
         return (Rendered::default(), Explanation::default(), problems);
     };
     let mut explanation = explained(&selection, keep);
+    let rules = selection.rules();
     let mut declarer = Declarer {
         tree,
         engine: &engine,
@@ -196,6 +201,7 @@ fn evaluate(
     }
     let Declarer { entries, dropped, health, shown, .. } = declarer;
     let mut entries = links::merge(entries, &mut problems);
+    links::windows(&entries, &rules, &mut problems);
     links::paths(&entries, &mut problems);
     // Where something could not be read, what is missing may be there: one error is enough.
     if !problems.has_errors() {
@@ -207,7 +213,8 @@ fn evaluate(
     explanation.resources.sort_by(|left, right| left.id.cmp(&right.id));
     explanation.resources.dedup_by(|later, first| later.id == first.id);
     let roles = selection.roles.into_iter().map(|(role, _)| role.name).collect();
-    (Rendered { fleet: selection.fleet.name, roles, resources, health }, explanation, problems)
+    let fleet = selection.fleet.name;
+    (Rendered { fleet, roles, resources, health, rules }, explanation, problems)
 }
 
 fn explained(selection: &Selection, keep: bool) -> Explanation {

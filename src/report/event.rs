@@ -35,6 +35,9 @@ pub enum EventKind {
     StateLost,
     TrustConfirmed,
     GlassBroken,
+    RevisionWaits,
+    ChangeHeld,
+    ResourceWaits,
     Enrolled,
 }
 
@@ -157,6 +160,15 @@ descriptions! {
     GlassBroken "bf7dc91d10445f3058ddf3508d76a7cd" Error
         "The high-water mark was moved by a break-glass statement"
         "Somebody with a break-glass key of this host's root of trust signed an exception, and root on this host used it. If that was not you, the host's root and the key are in other hands."
+    RevisionWaits "7df74b4d0fb2442cb0f58a6a2b53ff20" Notice
+        "@ABIDE_REVISION@ waits for a window"
+        "It is proven, and a window of this host or of the branch does not allow to take it now. The last good state stays enforced. `abide status` shows when the window opens, and `abide sync --ignore-windows` does not wait."
+    ChangeHeld "a63cd5b4b2474f5f9f1ae1e5a9b0fd57" Error
+        "@ABIDE_REVISION@ would change too much at once"
+        "It would change more of what is in force than the host's settings allow, so it is held until somebody confirms it: with a `[[confirm]]` in fleet.toml, or by `abide sync --all-changes` on the host. The last good state stays enforced."
+    ResourceWaits "3c1c3d3f8dd04a12a5a3b58ab1f0ab4e" Notice
+        "@ABIDE_RESOURCE@ waits"
+        "It differs from the branch, and either its window is not open, or what would be removed is in use. The next run tries again; `abide status` shows the reason."
     Enrolled "7dc07149c2f948b5872cc604c63fac84" Notice
         "This host is enrolled"
         "The root of trust was written. From now on the host abides by the branch."

@@ -64,6 +64,8 @@ pub struct RunStatus {
     pub owed: Vec<String>,
     /// Suspended: reason, by whom, until when.
     pub suspended: Option<Suspension>,
+    /// What waits for a window; `None` where nothing does.
+    pub waiting: Option<Waiting>,
     /// What waits for approvals.
     pub pending: Option<Problem>,
     /// How fresh the news of the branch is; `None` where no heartbeats are expected.
@@ -72,6 +74,27 @@ pub struct RunStatus {
     pub clock: Option<i64>,
     /// What confined the process that ran.
     pub sandbox: Option<Confinement>,
+}
+
+/// What waits for a window.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", default)]
+pub struct Waiting {
+    /// What, and for which window, in words.
+    pub what: Vec<String>,
+    /// When the first of it may go on, seconds since the epoch; `None`: nobody knows.
+    pub until: Option<i64>,
+}
+
+impl RunStatus {
+    /// When something is due that only time brings about, seconds since the epoch: what drifted under a suspension is healed when it
+    /// ends by itself, what waited goes on when its window opens, and news that is getting stale says nothing by itself.
+    pub fn turns(&self) -> impl Iterator<Item = i64> {
+        let suspended = self.suspended.as_ref().and_then(|suspended| suspended.until);
+        let waiting = self.waiting.as_ref().and_then(|waiting| waiting.until);
+        let fresh = self.news.as_ref().filter(|news| !news.stale).and_then(|news| news.until);
+        [suspended, waiting, fresh].into_iter().flatten()
+    }
 }
 
 /// How fresh the news of the branch is.

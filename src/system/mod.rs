@@ -33,6 +33,10 @@ pub mod replace;
 
 pub mod sandbox;
 
+pub mod usage;
+
+pub mod zone;
+
 /// The host's name as the kernel has it.
 pub fn host_name() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
