@@ -14,6 +14,7 @@ pub mod fetch;
 pub mod heartbeat;
 pub mod history;
 pub mod init;
+pub mod rollback;
 pub mod status;
 pub mod suspend;
 pub mod sync;
@@ -127,6 +128,7 @@ enum Command {
     Approve(approve::Arguments),
     Heartbeat(heartbeat::Arguments),
     Trust(trust::Arguments),
+    Rollback(rollback::Arguments),
     Suspend(suspend::SuspendArguments),
     Resume(suspend::ResumeArguments),
     Check(check::Arguments),
@@ -219,7 +221,7 @@ impl Explain for CommandError {
     fn remedy(&self) -> String {
         match self {
             CommandError::NeedsRoot { .. } => "run it with sudo".into(),
-            CommandError::NoSuchRun { .. } => "`abide history` lists the runs".into(),
+            CommandError::NoSuchRun { .. } => "`abide history --runs` lists the runs".into(),
             CommandError::NothingManaged => {
                 "enrol the host and let it converge: `abide status` shows how far it is".into()
             }
@@ -282,6 +284,7 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
         Command::History(arguments) => history::run(&global, &arguments),
         Command::Events(arguments) => events::run(&global, &arguments),
         Command::Trace(arguments) => trace::run(&global, &arguments),
+        Command::Rollback(arguments) => rollback::run(&global, &arguments),
         Command::Suspend(arguments) => suspend::suspend(&global, &arguments),
         Command::Resume(arguments) => suspend::resume(&global, &arguments),
         Command::Verify(arguments) => verify::run(&global, &arguments),

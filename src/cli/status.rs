@@ -8,6 +8,7 @@ use super::{Answer, DIFFERS, Global, OK};
 use crate::config::Paths;
 use crate::error::escaped;
 use crate::report::status::{AgentStatus, Health, NewsStatus, RunStatus, Status, Sync, Waiting, load};
+use crate::state::Pin;
 use crate::trust::{FreshnessMode, Revision};
 
 /// Shows revision, signer, sync, health, what differs, the last and the next poll.
@@ -112,6 +113,19 @@ fn render_run(text: &mut String, run: &RunStatus, now: i64) {
     if let Some(waiting) = &run.waiting {
         text.push_str(&self::waiting(waiting, now));
     }
+    if let Some(pin) = &run.pinned {
+        render_pin(text, pin, now);
+    }
+    if let Some(trial) = &run.trial {
+        let waiting = trial.waiting.join(", ");
+        let head = paint("On trial", Style::Odd);
+        let _ = writeln!(
+            text,
+            "{head}  until {} at most; waiting for {}",
+            when(trial.until, now),
+            escaped(&waiting)
+        );
+    }
     if let Some(news) = &run.news {
         render_news(text, news, now);
     }
@@ -137,6 +151,15 @@ pub(super) fn waiting(waiting: &Waiting, now: i64) -> String {
     let until = waiting.until.map_or("nobody knows when".into(), |until| when(until, now));
     let lines = waiting.what.iter().map(|what| format!("{} {}\n", paint("…", Style::Odd), escaped(what)));
     lines.chain([format!("     opens {until}\n")]).collect()
+}
+
+fn render_pin(text: &mut String, pin: &Pin, now: i64) {
+    let by = if pin.by.is_empty() { "abide".into() } else { escaped(&pin.by) };
+    let head = paint("Kept", Style::Odd);
+    let _ =
+        writeln!(text, "{head}      generation {} since {}, by {by}", pin.generation, when(pin.since, now));
+    let _ = writeln!(text, "          because: {}", escaped(&pin.reason.what));
+    let _ = writeln!(text, "          ends with a commit newer than {:.12}, or by `abide resume`", pin.from);
 }
 
 fn render_news(text: &mut String, news: &NewsStatus, now: i64) {

@@ -7,7 +7,7 @@ use super::{Answer, CommandError, Global, OK};
 use crate::config::Span;
 use crate::report::status::{AgentStatus, load};
 use crate::report::{Event, EventKind, journal};
-use crate::state::{State, Suspension};
+use crate::state::{Pin, State, Suspension};
 use crate::system::{clock, lock::Lock, process_exists, signal_reload};
 
 /// Pauses applying; fetching and verifying go on.
@@ -22,7 +22,7 @@ pub struct SuspendArguments {
     length: Option<Span>,
 }
 
-/// Ends a pause.
+/// Ends a pause, or the keeping of an earlier generation.
 #[derive(Args)]
 #[command(after_help = "Example:\n  abide resume")]
 pub struct ResumeArguments {}
@@ -53,13 +53,42 @@ pub fn suspend(global: &Global, arguments: &SuspendArguments) -> Answer {
 /// The state cannot be written.
 pub fn resume(global: &Global, _arguments: &ResumeArguments) -> Answer {
     let now = clock::now();
+    let pin = unpin(global, now)?;
     let former = write(global, None, EventKind::Resumed, format!("resumed by {}", who()), now)?;
-    if former.is_none() {
-        talk("applying was not suspended");
+    if former.is_none() && pin.is_none() {
+        talk("applying was not suspended, and no earlier generation was kept");
     }
     wake(global);
-    global.print(&former, || format!("{} applying is resumed\n", paint("✓", Style::Good)));
+    global.print(&former, || {
+        let mut text = String::new();
+        if let Some(pin) = &pin {
+            let done =
+                format!("{} generation {} is not kept any more", paint("✓", Style::Good), pin.generation);
+            text.push_str(&format!("{done}: the branch is followed again\n"));
+        }
+        if former.is_some() || pin.is_none() {
+            text.push_str(&format!("{} applying is resumed\n", paint("✓", Style::Good)));
+        }
+        text
+    });
     Ok(OK)
+}
+
+/// Follows the branch again, where an earlier generation was kept.
+fn unpin(global: &Global, now: i64) -> Result<Option<Pin>, crate::error::Problem> {
+    super::need_root("suspend and resume")?;
+    let paths = global.paths();
+    journal::open();
+    let mut state = State::open(&paths.state)?;
+    let _lock =
+        Lock::take(&paths.lock()).map_err(|source| CommandError::Lock { path: paths.lock(), source })?;
+    let Some(pin) = state.pinned()? else { return Ok(None) };
+    state.set_pin(None)?;
+    let message = format!("{} has the host follow its branch again", who());
+    let event = Event { time: now, kind: Some(EventKind::RollbackEnded), message, ..Event::default() };
+    journal::write(&event);
+    state.add_events(&[event])?;
+    Ok(Some(pin))
 }
 
 fn write(
@@ -94,7 +123,7 @@ pub(super) fn wake(global: &Global) {
 }
 
 /// Who gave the command: the person behind sudo, if there is one.
-fn who() -> String {
+pub(super) fn who() -> String {
     ["SUDO_USER", "LOGNAME", "USER"]
         .iter()
         .find_map(|name| std::env::var(name).ok())

@@ -98,23 +98,34 @@ pub fn run(global: &Global, arguments: &Arguments) -> Answer {
         ignore_suspension: arguments.ignore_suspension,
         dry_run: arguments.dry_run,
         rehash: arguments.rehash,
+        pin: None,
         sandbox: Some(sandbox),
     };
-    let report = converge(&site, &request, &mut |progress| match progress {
-        _ if by_hand => terminal::progress(progress),
+    let code =
+        if by_hand { converge_by_hand(global, &site, &request)? } else { converge_as_told(&site, &request)? };
+    Ok(if polled { code } else { FAILED })
+}
+
+/// Converges for the agent: nobody watches.
+fn converge_as_told(site: &Site, request: &Request) -> Answer {
+    let report = converge(site, request, &mut |progress| match progress {
         // The journal has what is done when it is done; what is waited for is worth an entry before.
         Progress::Waiting(text) => journal::note(text),
         Progress::Doing(_) => {}
     })?;
+    Ok(exit_code(&report.status))
+}
+
+/// Converges, and shows it to whoever asked for it.
+pub(super) fn converge_by_hand(global: &Global, site: &Site, request: &Request) -> Answer {
+    let report = converge(site, request, &mut |progress| terminal::progress(progress))?;
     terminal::progress_done();
-    if by_hand {
-        global.print(&report.status, || render(&report, arguments.dry_run));
-    }
-    Ok(if polled { exit_code(&report.status) } else { FAILED })
+    global.print(&report.status, || render(&report, request.dry_run));
+    Ok(exit_code(&report.status))
 }
 
 /// Puts the sandbox around this process, once there is nothing left to do that leaves it.
-fn confine(site: &Site, by_hand: bool) -> Result<Confinement, Problem> {
+pub(super) fn confine(site: &Site, by_hand: bool) -> Result<Confinement, Problem> {
     let sandbox = sandbox::enter(&Rules::converger());
     let surroundings = if by_hand { Surroundings::Shell } else { Surroundings::Unit };
     sandbox.demand(site.settings.agent.require_sandbox, "converger", surroundings)?;

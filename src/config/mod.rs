@@ -8,7 +8,7 @@ mod settings;
 
 pub use duration::Span;
 pub use paths::Paths;
-pub use settings::{Agent, Apply, HostSettings, Law, Limits, Reboot, Settings, Source};
+pub use settings::{Agent, Apply, Guarding, HostSettings, Law, Limits, Reboot, Rollback, Settings, Source};
 
 use std::path::{Path, PathBuf};
 
@@ -178,6 +178,10 @@ fn check(settings: &Settings, root: &Node) -> Result<(), DeclareError> {
     check_windows(settings, root)?;
     reboot::Rules::check(&settings.reboot)
         .map_err(|(key, message, help)| at("reboot", key).error(message, help))?;
+    if settings.rollback.remote_within.seconds < 10 {
+        return Err(at("rollback", "remote-within")
+            .error("`remote-within` is too short", "give at least `10s`: one poll takes its time"));
+    }
     check_law(&settings.law).map_err(|(key, message, help)| at("law", key).error(message, help))
 }
 

@@ -52,6 +52,11 @@ impl Paths {
         self.state.join("desired")
     }
 
+    /// The desired states of earlier generations, by number.
+    pub fn generations(&self) -> PathBuf {
+        self.state.join("generations")
+    }
+
     /// The settings as they were when they could be read last.
     pub fn last_settings(&self) -> PathBuf {
         self.state.join("settings.toml")

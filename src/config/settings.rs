@@ -25,6 +25,8 @@ pub struct Settings {
     pub windows: Vec<WindowFields>,
     /// Whether and when the host reboots by itself. What is not set here is for the branch to say.
     pub reboot: Reboot,
+    /// When a new commit is given up, and the generation before it returned to. What the branch says in `[rollback]` of `fleet.toml` comes first.
+    pub rollback: Rollback,
     /// What no branch may declare for this host: a revision that does is refused whole. `enforce = false` declares nothing.
     pub law: Law,
 }
@@ -191,6 +193,40 @@ pub struct Reboot {
     pub wait_for_sessions: Option<bool>,
     /// The least time between two reboots; a day where nobody says.
     pub pause: Option<Span>,
+}
+
+/// `[rollback]`: when a new commit is given up, and the generation before it returned to. What the branch says in `[rollback]` of
+/// `fleet.toml` comes first.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct Rollback {
+    /// When a health check fails for good.
+    pub health: bool,
+    /// When a resource cannot be brought to its declared state.
+    pub apply: bool,
+    /// When the remote is out of reach afterwards: `"network"`, after changes that the way to it may depend on; `"always"`; `"never"`.
+    pub remote: Guarding,
+    /// Time in which the remote must be reached again.
+    pub remote_within: Span,
+}
+
+impl Default for Rollback {
+    fn default() -> Rollback {
+        Rollback { health: true, apply: false, remote: Guarding::Network, remote_within: Span::minutes(2) }
+    }
+}
+
+/// After which changes the way to the remote has to prove itself.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Guarding {
+    /// After changes that it may depend on.
+    #[default]
+    Network,
+    /// After every new commit.
+    Always,
+    /// Never.
+    Never,
 }
 
 /// `[law]`: what no branch may declare for this host.

@@ -26,17 +26,20 @@ impl Run<'_> {
     /// Ends a run.
     pub(super) fn end(mut self, target: &Target, plan: Plan, outcome: Outcome) -> Result<Report, Problem> {
         let diff = if self.request.dry_run { self.diff(&plan) } else { String::new() };
+        if !self.request.dry_run {
+            self.remember(target, &plan, &outcome)?;
+            self.weigh(target, &plan, &outcome)?;
+        }
         self.describe(target, &plan, &outcome);
         if !self.request.dry_run {
             self.tell(target, &plan, &outcome)?;
-            self.remember(target, &plan, &outcome)?;
             self.compact(target);
             self.fingerprints.save(&self.site.paths.fingerprints())?;
         }
         self.close()?;
-        let Run { state, recorder, .. } = self;
+        let Run { state, recorder, again, .. } = self;
         state.leave()?;
-        Ok(Report { status: recorder.status, plan, diff, outcome })
+        Ok(Report { status: recorder.status, plan, diff, outcome, again })
     }
 
     fn describe(&mut self, target: &Target, plan: &Plan, outcome: &Outcome) {
@@ -104,6 +107,7 @@ impl Run<'_> {
         status.health = match (&status.suspended, status.problems.is_empty()) {
             (_, false) => Health::Degraded,
             (Some(_), true) => Health::Suspended,
+            (None, true) if status.trial.is_some() => Health::Progressing,
             (None, true) => Health::Healthy,
         };
     }

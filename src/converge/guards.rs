@@ -64,6 +64,10 @@ impl Run<'_> {
         progress: &mut Tell<'_>,
     ) -> Result<(Target, Plan), Problem> {
         let (mut target, mut plan) = self.plan(target, progress)?;
+        if target.pinned {
+            // Going back is repair; no window keeps a host broken.
+            return Ok((target, plan));
+        }
         let rules = target.desired.rendered().rules.clone();
         let own = own_windows(&self.site.settings);
         let gate = Gate::new(&own, &rules.windows, zone::find);

@@ -6,10 +6,12 @@ mod ending;
 mod failing;
 mod guards;
 mod news;
+mod pinned;
 mod planning;
 mod proving;
 mod site;
 mod time;
+mod trial;
 
 use std::collections::BTreeSet;
 use std::time::Instant;
@@ -24,7 +26,7 @@ use crate::report::{EventKind, Recorder};
 use crate::resource::ResourceId;
 use crate::resource::{Content, ContentOrigin};
 use crate::source::{Objects as _, store::Store};
-use crate::state::{Cause, RunStart, State};
+use crate::state::{Cause, Pin, RunStart, State};
 use crate::system::facts::Facts;
 use crate::system::fs::Fingerprints;
 use crate::system::lock::Lock;
@@ -33,8 +35,10 @@ use crate::system::{Host, clock};
 use crate::trust::Freshness;
 
 pub use failing::report_failure;
+pub use pinned::PinError;
 pub use site::{ConvergeError, Site};
 pub use time::ClockError;
+pub use trial::TrialError;
 
 /// What a run is asked to do.
 #[derive(Debug, Clone)]
@@ -55,6 +59,8 @@ pub struct Request {
     pub dry_run: bool,
     /// Read every file's content again.
     pub rehash: bool,
+    /// Plan as if this were pinned.
+    pub pin: Option<Pin>,
     /// What confines the process that runs; for the status.
     pub sandbox: Option<Confinement>,
 }
@@ -70,6 +76,7 @@ impl Default for Request {
             ignore_suspension: false,
             dry_run: false,
             rehash: false,
+            pin: None,
             sandbox: None,
         }
     }
@@ -86,6 +93,8 @@ pub struct Report {
     pub diff: String,
     /// What became of it.
     pub outcome: Outcome,
+    /// Another generation is to be brought into force at once.
+    again: bool,
 }
 
 /// Brings the host to what its branch declares.
@@ -93,7 +102,11 @@ pub struct Report {
 /// # Errors
 /// The run could not begin, or the state failed under it. Everything else that goes wrong is in the report.
 pub fn converge(site: &Site, request: &Request, progress: &mut Tell<'_>) -> Result<Report, Problem> {
-    let result = attempt(site, request, progress);
+    let result = attempt(site, request, progress).and_then(|report| match report.again {
+        // What was applied is given up, or what was given up is tried again: each at most once in a run.
+        true => attempt(site, request, progress),
+        false => Ok(report),
+    });
     if let Err(problem) = &result
         && !request.dry_run
         && request.only.is_empty()
@@ -113,7 +126,10 @@ fn attempt(site: &Site, request: &Request, progress: &mut Tell<'_>) -> Result<Re
         false => {
             let candidate = run.take();
             let Some(proof) = run.prove(candidate)? else { return run.end_without_revision() };
-            run.desire(proof)?
+            match run.pinned(proof.commit())? {
+                Some(kept) => Some(kept),
+                None => run.desire(proof)?,
+            }
         }
     };
     let Some(target) = target else { return run.end_without_revision() };
@@ -143,6 +159,8 @@ struct Run<'a> {
     lost: bool,
     /// The time that keys and heartbeats are judged by.
     time: time::Time,
+    /// Another generation is to be brought into force at once.
+    again: bool,
     /// What a judgement of this run found out about heartbeats.
     freshness: Option<Freshness>,
     /// Held until the run is over.
@@ -156,6 +174,8 @@ struct Target {
     key: CacheKey,
     /// It is what the last run enforced.
     known: bool,
+    /// It is an earlier generation that is kept.
+    pinned: bool,
 }
 
 impl<'a> Run<'a> {
@@ -185,7 +205,7 @@ impl<'a> Run<'a> {
         let facts = facts.unwrap_or_default();
         let fingerprints = Fingerprints::load(&site.paths.fingerprints());
         let (store, _lock) = (None, lock);
-        let (time, freshness, lost) = (news::time(&state)?, None, false);
+        let (time, freshness, lost, again) = (news::time(&state)?, None, false, false);
         Ok(Run {
             site,
             request,
@@ -198,6 +218,7 @@ impl<'a> Run<'a> {
             recorder,
             frozen,
             lost,
+            again,
             time,
             freshness,
             _lock,
@@ -249,12 +270,14 @@ impl<'a> Run<'a> {
             return Ok(Outcome::default());
         }
         if !target.known {
+            self.open_generation(target, plan)?;
             // From here on this is what is enforced, whether or not all of it succeeds at once.
             let path = self.site.paths.desired();
             target
                 .desired
                 .save(&path, &target.key, &plan::watched(&target.desired.rendered().resources))
                 .map_err(|source| ConvergeError::Write { path, source })?;
+            self.keep_generation(target)?;
         }
         if plan.steps.is_empty() && self.state.owed()?.is_empty() {
             return Ok(Outcome::default());

@@ -30,7 +30,8 @@ impl Run<'_> {
         progress: &mut Tell<'_>,
     ) -> Result<(Target, Plan), Problem> {
         let plan = self.make(&target, progress)?;
-        if target.known || plan.problems.is_empty() {
+        // A generation that is returned to was whole once; what is not possible any more is reported, and the rest comes back.
+        if target.known || target.pinned || plan.problems.is_empty() {
             if !target.known {
                 self.news("plan", "")?;
             }
@@ -66,7 +67,7 @@ impl Run<'_> {
         let rules = &target.desired.rendered().rules;
         let confirmed = inventory.iter().map(|managed| &managed.declared.id);
         let confirmed = confirmed.filter(|id| rules.may_remove(id, clock::now())).cloned().collect();
-        let scope = Scope { forbidden, settled, confirmed, ..self.scope()? };
+        let scope = Scope { forbidden, settled, confirmed, ..self.scope(target)? };
         let mut plan = plan::make(resources, &inventory, &observed, &scope)?;
         match self.consult(&plan, &needs.offers, &mut observed, progress) {
             Ok(true) => plan = plan::make(resources, &inventory, &observed, &scope)?,
@@ -97,10 +98,12 @@ impl Run<'_> {
             .collect())
     }
 
-    fn scope(&self) -> Result<Scope, Problem> {
+    fn scope(&self, target: &Target) -> Result<Scope, Problem> {
         let apply = &self.site.settings.apply;
         let prune = match (self.request.prune, apply.prune) {
             (true, _) => Prune::Confirmed,
+            // What the generation that was given up had brought.
+            (false, true) if target.pinned => Prune::Confirmed,
             (false, true) => Prune::Within(apply.prune_limit),
             (false, false) => Prune::Never,
         };

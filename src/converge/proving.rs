@@ -16,6 +16,13 @@ pub(super) struct Proof {
     verified: Option<Verified>,
 }
 
+impl Proof {
+    /// The commit, in hex.
+    pub(super) fn commit(&self) -> &str {
+        &self.commit
+    }
+}
+
 impl Run<'_> {
     /// Takes what the fetcher left. What is wrong with it is kept for the report.
     pub(super) fn take(&mut self) -> Option<Candidate> {
@@ -142,7 +149,7 @@ impl Run<'_> {
         let key = CacheKey::new(&proof.commit, &self.facts, &self.site.identity);
         if let Some(desired) = Desired::load(&path, &key) {
             self.recorder.about(desired.revision());
-            return Ok(Some(Target { desired, key, known: true }));
+            return Ok(Some(Target { desired, key, known: true, pinned: false }));
         }
         // What keeps a commit from being rendered at all, a damaged store for one, keeps nothing else from being enforced.
         let rendered = self.render(proof).unwrap_or_else(|problem| Err(vec![problem]));
@@ -150,7 +157,7 @@ impl Run<'_> {
             Ok(desired) => {
                 self.news("manifest", "")?;
                 self.recorder.about(desired.revision());
-                Ok(Some(Target { desired, key, known: false }))
+                Ok(Some(Target { desired, key, known: false, pinned: false }))
             }
             Err(problems) => self.refuse(EventKind::ManifestRefused, "manifest", problems, &key.commit),
         }
@@ -209,7 +216,7 @@ impl Run<'_> {
         };
         self.recorder.about(desired.revision());
         let key = CacheKey::new(&desired.revision().commit, &self.facts, &self.site.identity);
-        Some(Target { desired, key, known: true })
+        Some(Target { desired, key, known: true, pinned: false })
     }
 
     /// Whether this is another state of the subject than the one told last. A dry run tells nothing and remembers nothing.

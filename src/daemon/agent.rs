@@ -15,7 +15,7 @@ use super::{DaemonError, runs};
 use crate::config::{self, Paths, Settings};
 use crate::error::Problem;
 use crate::manifest::Watched;
-use crate::report::status::{AgentStatus, RunStatus, load, save};
+use crate::report::status::{AgentStatus, RunStatus, TrialStatus, load, save};
 use crate::report::{Event, EventKind, journal};
 use crate::source::Note;
 use crate::state::Cause;
@@ -28,6 +28,9 @@ const SETTLE: Duration = Duration::from_millis(10);
 
 /// Drift may hide among changes that are none, so that it does not wait longer than this.
 const LONGEST_VAIN_PAUSE: Duration = Duration::from_secs(10);
+
+/// Whoever waits for the remote to be reached again polls after this, whatever the back-off says.
+const EAGER: Duration = Duration::from_secs(2);
 
 /// While somebody works with packages, healing looks again after this.
 const PACKAGES: Duration = Duration::from_millis(250);
@@ -55,6 +58,8 @@ pub struct Agent {
     /// What was on offer when a run was started for it: tip, approvals and heartbeat.
     seen: Option<Offer>,
     stopping: bool,
+    /// What a generation on trial waits for.
+    trial: Option<TrialStatus>,
     /// What is wrong with the agent itself, each told once.
     troubles: BTreeMap<Trouble, Problem>,
 }
@@ -123,6 +128,7 @@ impl Agent {
             failures: 0,
             seen: None,
             stopping: false,
+            trial: None,
             troubles: BTreeMap::new(),
             paths,
             settings,
@@ -288,7 +294,11 @@ impl Agent {
             None => self.troubles.remove(&Trouble::Poll),
         };
         self.status.problems = self.troubles.values().cloned().collect();
-        let delay = poll::delay(&self.settings, self.failures);
+        let mut delay = poll::delay(&self.settings, self.failures);
+        if self.trial.as_ref().is_some_and(|trial| trial.poll) {
+            delay = delay.min(EAGER);
+            self.ask(Cause::Trial, clock::instant());
+        }
         self.next_poll = clock::instant() + delay;
         self.status.next_poll = Some(clock::now().saturating_add_unsigned(delay.as_secs()));
         self.status.backoff = (self.failures > 0)
@@ -318,12 +328,26 @@ impl Agent {
             let brake = if healed { &mut self.brake } else { &mut self.vain };
             brake.corrected(clock::instant());
         }
+        self.attend(run.as_ref().and_then(|run| run.trial.clone()));
         for until in run.iter().flat_map(RunStatus::turns) {
             let left = u64::try_from(until.saturating_sub(clock::now())).unwrap_or(0).saturating_add(1);
             let due = clock::instant().checked_add(Duration::from_secs(left));
             self.next_check = due.map_or(self.next_check, |due| self.next_check.min(due));
         }
         self.watch().await;
+    }
+
+    /// Looks at a generation on trial when it is time to, and polls at once where that is what it waits for.
+    fn attend(&mut self, trial: Option<TrialStatus>) {
+        if let Some(trial) = &trial {
+            let left = u64::try_from(trial.look.saturating_sub(clock::now())).unwrap_or(0);
+            self.ask(Cause::Trial, clock::instant() + Duration::from_secs(left));
+            if trial.poll && self.polling.is_none() {
+                let eager = if self.failures == 0 { Duration::ZERO } else { EAGER };
+                self.next_poll = self.next_poll.min(clock::instant() + eager);
+            }
+        }
+        self.trial = trial;
     }
 
     /// Watches what the desired state in force is about.

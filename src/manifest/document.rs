@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::diagnostic::{Diagnostic, Diagnostics, Place, Source};
 use super::limits;
 use super::node::{self, Key, Node, Value};
+use super::rollback::Rollback;
 use super::rules::{self, Rules};
 use super::tree::{Tree, TreeError};
 use crate::resource::KINDS;
@@ -39,6 +40,8 @@ pub struct Fleet {
     pub assignments: Vec<Assignment>,
     /// `[[windows]]`, `[reboot]`, `[[confirm]]`.
     pub rules: Rules,
+    /// `[rollback]`.
+    pub rollback: Rollback,
 }
 
 /// One `[[assign]]`.
@@ -309,7 +312,7 @@ impl Fleet {
     /// Reads `fleet.toml`.
     pub fn read(tree: &dyn Tree, problems: &mut Diagnostics) -> Option<Fleet> {
         let (mut reading, root) = parse(tree, "fleet.toml", problems)?;
-        reading.known(&root, &["fleet", "vars", "assign", "windows", "reboot", "confirm"]);
+        reading.known(&root, &["fleet", "vars", "assign", "windows", "reboot", "confirm", "rollback"]);
         let fleet = reading.table(&root, "fleet");
         if fleet.is_none() && root.get("fleet").is_none() {
             reading.problem(
@@ -323,7 +326,16 @@ impl Fleet {
         let variables = reading.table(&root, "vars");
         let assignments = reading.assignments(&root);
         let rules = Rules::read(&root, &reading.source, reading.problems);
-        Some(Fleet { name, variables, assignments, rules, source: reading.source })
+        let rollback = match reading.table(&root, "rollback").map(|table| Rollback::read(&table)) {
+            None => Rollback::default(),
+            Some(Ok(rollback)) => rollback,
+            Some(Err(error)) => {
+                let span = error.span.clone().unwrap_or(0..0);
+                reading.problem("E205", &span, error.message, error.help);
+                Rollback::default()
+            }
+        };
+        Some(Fleet { name, variables, assignments, rules, rollback, source: reading.source })
     }
 }
 

@@ -15,6 +15,7 @@ mod links;
 pub mod lint;
 pub mod node;
 pub mod prove;
+pub mod rollback;
 pub mod rules;
 pub mod schema;
 mod select;
@@ -28,6 +29,7 @@ pub use cache::{CacheKey, Watched};
 pub use declare::Shown;
 pub use diagnostic::{Diagnostic, Diagnostics, Severity};
 pub use health::{Health, Probe};
+pub use rollback::Rollback;
 pub use rules::Rules;
 pub use tree::{FolderTree, GitTree, Tree, TreeEntry, TreeError};
 
@@ -36,6 +38,7 @@ use crate::source::Objects;
 use crate::system::facts::Facts;
 use crate::trust::{Revision, Verified};
 use declare::Declarer;
+use document::Fleet;
 use select::Selection;
 use template::Engine;
 
@@ -61,6 +64,8 @@ pub struct Rendered {
     pub health: Vec<Health>,
     /// When the host may be changed, and what is confirmed.
     pub rules: Rules,
+    /// When this commit is given up; what is not said here is the host's to say.
+    pub rollback: Rollback,
 }
 
 /// What a proven commit says for this host.
@@ -79,6 +84,13 @@ impl Desired {
     /// What it says.
     pub fn rendered(&self) -> &Rendered {
         &self.rendered
+    }
+
+    /// Keeps packages at versions that they had: those that a pattern of the declaration lets go to others.
+    pub fn keep_versions(&mut self, versions: &BTreeMap<String, String>) {
+        for declared in &mut self.rendered.resources {
+            declared.resource.keep_version(versions);
+        }
     }
 }
 
@@ -213,8 +225,8 @@ fn evaluate(
     explanation.resources.sort_by(|left, right| left.id.cmp(&right.id));
     explanation.resources.dedup_by(|later, first| later.id == first.id);
     let roles = selection.roles.into_iter().map(|(role, _)| role.name).collect();
-    let fleet = selection.fleet.name;
-    (Rendered { fleet, roles, resources, health, rules }, explanation, problems)
+    let Fleet { name: fleet, rollback, .. } = selection.fleet;
+    (Rendered { fleet, roles, resources, health, rules, rollback }, explanation, problems)
 }
 
 fn explained(selection: &Selection, keep: bool) -> Explanation {

@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 use std::fmt::Write;
 
 use super::declare::{COMMON, has_sections};
-use super::health;
+use super::{health, rollback};
 use crate::resource::{Field, KINDS, Kind};
 
 /// The JSON Schema of `roles/NAME/role.toml`.
@@ -58,6 +58,13 @@ pub fn fleet() -> Value {
     );
     properties.insert("vars".into(), described(json!({"type": "object"}), "Variables for all hosts."));
     properties.insert("assign".into(), described(list(assignment), "Who gets what, in order."));
+    properties.insert(
+        "rollback".into(),
+        described(
+            fields(rollback::FIELDS.iter()),
+            "When a new commit is given up, and the generation before it returned to.",
+        ),
+    );
     document("The fleet file of abide", properties, &["fleet"])
 }
 
@@ -98,7 +105,12 @@ fn list(item: Value) -> Value {
 }
 
 /// Tables by name, each with these fields.
-fn named<'a>(fields: impl Iterator<Item = &'a Field>) -> Value {
+fn named<'a>(each: impl Iterator<Item = &'a Field>) -> Value {
+    json!({"type": "object", "additionalProperties": fields(each)})
+}
+
+/// The schema of one table with these fields.
+fn fields<'a>(fields: impl Iterator<Item = &'a Field>) -> Value {
     let properties = fields.map(|field| {
         let text = if field.default.is_empty() {
             field.doc.to_owned()
@@ -108,10 +120,7 @@ fn named<'a>(fields: impl Iterator<Item = &'a Field>) -> Value {
         (field.name.to_owned(), described(type_of(field.kind), &text))
     });
     let properties: Map<String, Value> = properties.collect();
-    json!({
-        "type": "object",
-        "additionalProperties": {"type": "object", "additionalProperties": false, "properties": properties},
-    })
+    json!({"type": "object", "additionalProperties": false, "properties": properties})
 }
 
 /// The schema of a type as the tables of fields name it. What is not a string may also be a template.

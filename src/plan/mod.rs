@@ -8,6 +8,7 @@ pub mod effect;
 pub mod law;
 pub mod limits;
 mod make;
+pub mod network;
 pub mod order;
 pub mod reach;
 #[cfg(test)]

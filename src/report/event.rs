@@ -35,6 +35,10 @@ pub enum EventKind {
     StateLost,
     TrustConfirmed,
     GlassBroken,
+    GenerationTried,
+    GenerationGood,
+    RolledBack,
+    RollbackEnded,
     RevisionWaits,
     ChangeHeld,
     ResourceWaits,
@@ -111,7 +115,7 @@ descriptions! {
         "More would be removed than the host's settings allow in one run. If that is meant, run `abide sync --prune`."
     RunFinished "3a7160fba31e4236a00a184dfc55f2f8" Notice
         "The host is at @ABIDE_REVISION@"
-        "A run that changed something, or brought a new revision, ended well. `abide history` lists the runs."
+        "A run that changed something, or brought a new revision, ended well. `abide history --runs` lists the runs."
     RunFailed "c2d43b590cc74b08ad2f0f7762e780e0" Error
         "A run at @ABIDE_REVISION@ had failures"
         "Some resources are not as declared. `abide status` lists them with reasons."
@@ -160,6 +164,18 @@ descriptions! {
     GlassBroken "bf7dc91d10445f3058ddf3508d76a7cd" Error
         "The high-water mark was moved by a break-glass statement"
         "Somebody with a break-glass key of this host's root of trust signed an exception, and root on this host used it. If that was not you, the host's root and the key are in other hands."
+    GenerationTried "e295714a123ff6397ec97c120a8b0abc" Info
+        "@ABIDE_REVISION@ is on trial"
+        "It was applied. Until its health checks have succeeded and the remote was reached again it may still be given up; `abide status` shows what it waits for."
+    GenerationGood "b0bd1f8ae0cecf662064cf75dbb7a3fc" Notice
+        "@ABIDE_REVISION@ has passed its trial"
+        "Its health checks succeeded, and the remote was reached where that mattered. A rollback can return to it."
+    RolledBack "77c0dd40993b9a7b44be7e392b15a3d3" Error
+        "The host returns to an earlier generation"
+        "A commit was given up, because of its own trial or by an operator. The commit is skipped until a newer one arrives, or until `abide resume`. `abide history` shows the generations."
+    RollbackEnded "118321accc30a58b5269b6e3567323ee" Notice
+        "The host follows its branch again"
+        "A newer commit has arrived, or an operator ran `abide resume`: no earlier generation is kept any more."
     RevisionWaits "7df74b4d0fb2442cb0f58a6a2b53ff20" Notice
         "@ABIDE_REVISION@ waits for a window"
         "It is proven, and a window of this host or of the branch does not allow to take it now. The last good state stays enforced. `abide status` shows when the window opens, and `abide sync --ignore-windows` does not wait."

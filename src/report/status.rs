@@ -7,7 +7,7 @@ use std::path::Path;
 
 use crate::error::Problem;
 use crate::source::Note;
-use crate::state::Suspension;
+use crate::state::{Pin, Suspension};
 use crate::system::sandbox::Confinement;
 use crate::trust::{FreshnessMode, HeartbeatMark, Revision};
 
@@ -68,6 +68,10 @@ pub struct RunStatus {
     pub waiting: Option<Waiting>,
     /// What waits for approvals.
     pub pending: Option<Problem>,
+    /// The trial under way.
+    pub trial: Option<TrialStatus>,
+    /// An earlier generation is kept: since when, by whom, why.
+    pub pinned: Option<Pin>,
     /// How fresh the news of the branch is; `None` where no heartbeats are expected.
     pub news: Option<NewsStatus>,
     /// The time that keys are judged by, seconds since the epoch, where it is not the clock's that can be believed.
@@ -95,6 +99,22 @@ impl RunStatus {
         let fresh = self.news.as_ref().filter(|news| !news.stale).and_then(|news| news.until);
         [suspended, waiting, fresh].into_iter().flatten()
     }
+}
+
+/// What a generation on trial waits for.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", default)]
+pub struct TrialStatus {
+    /// The generation.
+    pub generation: i64,
+    /// What is waited for, in words.
+    pub waiting: Vec<String>,
+    /// When it is given up at the latest, seconds since the epoch.
+    pub until: i64,
+    /// When somebody should look again, seconds since the epoch.
+    pub look: i64,
+    /// A poll is what is waited for.
+    pub poll: bool,
 }
 
 /// How fresh the news of the branch is.

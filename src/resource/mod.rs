@@ -10,6 +10,7 @@
 #![allow(clippy::result_large_err, reason = "a plan error carries its place, and is not on a hot path")]
 
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Component, Path, PathBuf};
 
@@ -49,6 +50,12 @@ macro_rules! kinds {
             /// What this resource provides and requires beside what the author wrote.
             pub fn relations(&self, relations: &mut Relations) {
                 match self { $(AnyResource::$variant(resource) => resource.relations(relations),)* }
+            }
+            /// What is declared but for the version, which is the one of these.
+            pub fn keep_version(&mut self, versions: &BTreeMap<String, String>) {
+                if let AnyResource::Package(package) = self {
+                    package.keep_version(versions);
+                }
             }
             /// What must be observed before this resource can be pruned.
             pub fn prune_needs(&self, needs: &mut Needs) {

@@ -1,6 +1,7 @@
 //! `package`: a package of the distribution's package manager.
 
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::version::Accepted;
@@ -21,6 +22,9 @@ pub struct Package {
     /// `None`: holds are left as they are.
     hold: Option<bool>,
     options: PackageOptions,
+    /// The version to return to, where the archives still have it: not declared, but remembered of a generation.
+    #[serde(skip)]
+    kept: Option<String>,
 }
 
 /// What shall be of the package.
@@ -165,12 +169,12 @@ ensure = "purged"
             file: fields.file,
         };
         let hold = if fields.ensure == PackageEnsure::Held { Some(true) } else { fields.hold };
-        Ok(Package { name, ensure: fields.ensure, version, hold, options })
+        Ok(Package { name, ensure: fields.ensure, version, hold, options, kept: None })
     }
 
     fn needs(&self, needs: &mut Needs) {
         needs.packages.insert(self.name.clone());
-        if self.options.file.is_none() && self.ensure == PackageEnsure::Latest {
+        if self.options.file.is_none() && (self.ensure == PackageEnsure::Latest || self.kept.is_some()) {
             needs.offers.insert(self.name.clone());
         }
     }
@@ -288,6 +292,20 @@ fn check(declaration: &Declaration<'_>, fields: &Fields) -> Result<(), DeclareEr
 }
 
 impl Package {
+    /// Has the package return to the version that it had, and stay there: `latest` does not go on from it.
+    pub(super) fn keep_version(&mut self, versions: &BTreeMap<String, String>) {
+        let Some(version) = versions.get(&self.name).filter(|_| self.ensure.installed()) else { return };
+        self.kept = Some(version.clone());
+        if self.ensure == PackageEnsure::Latest {
+            self.ensure = PackageEnsure::Present;
+        }
+    }
+
+    /// The version to return to, when the archives have it.
+    fn returned<'a>(&'a self, state: &PackageState) -> Option<&'a String> {
+        self.kept.as_ref().filter(|kept| state.available.iter().chain(&state.candidate).any(|offer| offer == *kept))
+    }
+
     fn id(&self) -> ResourceId {
         ResourceId::new(Self::KIND, &self.name)
     }
@@ -332,7 +350,9 @@ impl Package {
         if state.held && !self.options.change_held {
             return Err(self.held(&format!("changed from {installed} to {version}")));
         }
-        if context.host.versions.compare(&version, installed).is_lt() && !self.options.allow_downgrade {
+        let returns = self.returned(state) == Some(&version);
+        let downgrade = context.host.versions.compare(&version, installed).is_lt();
+        if downgrade && !self.options.allow_downgrade && !returns {
             return Err(self.error(
                 codes::DOWNGRADE,
                 format!("{installed} is installed, and {version} would be a downgrade"),
@@ -341,7 +361,11 @@ impl Package {
         }
         change.summary = format!("version {installed} -> {version}");
         change.diffs.push(version_diff(installed, &version));
-        change.effects.push(self.effect(PackageOperation::Install, Some(version)));
+        let mut effect = self.effect(PackageOperation::Install, Some(version));
+        if let Effect::Package(action) = &mut effect {
+            action.options.allow_downgrade |= returns && downgrade;
+        }
+        change.effects.push(effect);
         Ok(())
     }
 
@@ -356,6 +380,9 @@ impl Package {
             return Ok(None);
         }
         let versions = context.host.versions;
+        if let Some(kept) = self.returned(state) {
+            return Ok(Some(kept.clone()).filter(|kept| kept != installed));
+        }
         match &self.version {
             Some(accepted) if accepted.accepts(installed, versions) => Ok(None),
             Some(_) => self.offered(state, context),
@@ -381,6 +408,9 @@ impl Package {
                 "no archive of this host offers the package".to_owned(),
                 format!("{meant}correct the name, or add the repository that has it"),
             ));
+        }
+        if let Some(kept) = self.returned(state) {
+            return Ok(Some(kept.clone()));
         }
         let Some(accepted) = &self.version else { return Ok(None) };
         let on_offer = state.available.iter().chain(&state.candidate);

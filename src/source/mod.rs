@@ -75,6 +75,9 @@ impl Candidate {
 pub struct Note {
     /// When the poll ended, seconds since the epoch.
     pub time: i64,
+    /// When the poll began, milliseconds since the boot: setting the clock does not move it.
+    #[serde(default)]
+    pub began: i64,
     /// The remote that answered, without credentials; empty when none did.
     pub url: String,
     /// The commit that the branch is at, in hex; empty when unknown.

@@ -281,7 +281,7 @@ impl State {
         )
     }
 
-    fn fact<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, StateError> {
+    pub(super) fn fact<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, StateError> {
         let read = || {
             let mut query = self.connection.prepare_cached("SELECT value, sum FROM facts WHERE name = ?1")?;
             query
@@ -295,7 +295,7 @@ impl State {
         serde_json::from_str(&text).map(Some).map_err(|error| self.damaged(format!("`{name}`: {error}")))
     }
 
-    fn set_fact<T: Serialize>(&mut self, name: &str, value: Option<&T>) -> Result<(), StateError> {
+    pub(super) fn set_fact<T: Serialize>(&mut self, name: &str, value: Option<&T>) -> Result<(), StateError> {
         self.transaction(|transaction| set(transaction, name, value))
     }
 }

@@ -28,6 +28,8 @@ pub enum Cause {
     Operator,
     /// The start of the agent.
     Boot,
+    /// A generation is on trial, and it is time to look at it.
+    Trial,
 }
 
 impl Cause {
@@ -39,12 +41,13 @@ impl Cause {
             Cause::Drift => "drift",
             Cause::Operator => "operator",
             Cause::Boot => "boot",
+            Cause::Trial => "trial",
         }
     }
 
     /// The cause that has this word.
     pub fn from_word(word: &str) -> Option<Cause> {
-        [Cause::Poll, Cause::Period, Cause::Drift, Cause::Operator, Cause::Boot]
+        [Cause::Poll, Cause::Period, Cause::Drift, Cause::Operator, Cause::Boot, Cause::Trial]
             .into_iter()
             .find(|cause| cause.word() == word)
     }

@@ -1,7 +1,7 @@
 //! The converger's memory: one SQLite database under `/var/lib/abide`, root only.
 //!
 //! It holds the high-water mark, the journal of the run under way, owed notifications, the inventory of what abide created,
-//! the history of runs and their events, and whether the host is suspended.
+//! the history of runs and their events, the generations and which of them is on trial or pinned, and whether the host is suspended.
 //!
 //! **Invariant:** what was acknowledged is on disk (`synchronous=FULL`), and a database that cannot be read is an error, never an
 //! empty start.
@@ -9,6 +9,7 @@
 pub mod error;
 pub mod events;
 pub mod facts;
+pub mod generations;
 pub mod history;
 pub mod inventory;
 pub mod journal;
@@ -17,6 +18,7 @@ mod schema;
 
 pub use error::StateError;
 pub use facts::{Ahead, Beginning, Mark, News, Suspension, TimeSeen};
+pub use generations::{Generation, LostRemote, Pin, Standing, Trial};
 pub use history::{Cause, Counts, Run, RunResult, RunStart, StepRecord};
 pub use inventory::Entry;
 pub use journal::{Finished, Intent, Notification, Owed, Unfinished};

@@ -57,4 +57,12 @@ pub(super) const MIGRATIONS: &[&str] = &["
         resource TEXT NOT NULL, verb TEXT NOT NULL, target TEXT NOT NULL, reason TEXT NOT NULL, since INTEGER NOT NULL,
         run INTEGER NOT NULL, PRIMARY KEY (verb, target, resource, reason)
     ) WITHOUT ROWID;
+", "
+    -- Every commit that was brought to this host, with what became of it.
+    CREATE TABLE generations (
+        id INTEGER PRIMARY KEY AUTOINCREMENT, commit_id TEXT NOT NULL, revision TEXT NOT NULL, cause TEXT NOT NULL,
+        since INTEGER NOT NULL, took INTEGER NOT NULL, changed INTEGER NOT NULL, failed INTEGER NOT NULL,
+        standing TEXT NOT NULL, reason TEXT, guarded INTEGER NOT NULL, packages TEXT NOT NULL
+    );
+    CREATE INDEX generations_commit ON generations (commit_id, id);
 "];

@@ -3,7 +3,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use super::*;
-use crate::error::Explain;
+use crate::error::{Explain, Problem};
 use crate::report::Event;
 use crate::resource::{AnyResource, Common, Declared, Origin, ResourceId, symlink::Symlink};
 use crate::trust::Revision;
@@ -453,4 +453,78 @@ fn what_is_believed_is_remembered() {
     state.forget_mark().unwrap();
     assert_eq!((state.high_water().unwrap(), state.news().unwrap()), (None, News::default()));
     assert!(state.spent_nonces().unwrap().contains_key("nonce"));
+}
+
+fn pin(generation: i64, from: &str) -> Pin {
+    let reason = Problem {
+        code: "E390".into(),
+        what: "lost".into(),
+        place: None,
+        why: Vec::new(),
+        remedy: "correct it".into(),
+        excerpt: None,
+    };
+    let (commit, by) = ("c1".to_owned(), String::new());
+    Pin { generation, commit, from: from.into(), reason, by, since: 9, whole: false, lost_remote: None }
+}
+
+fn trial(generation: i64) -> Trial {
+    Trial {
+        generation,
+        begun: 7,
+        boot: "b".into(),
+        uptime: 70,
+        reach: Some(120),
+        note: (1, 2),
+        health: Default::default(),
+    }
+}
+
+#[test]
+fn a_generation_is_good_only_after_its_trial() {
+    let folder = folder();
+    let mut state = State::open(folder.path()).unwrap();
+    let standing = |state: &State, id| state.generation(id).unwrap().unwrap().standing;
+
+    let first = state.open_generation(&revision("c1"), Cause::Poll, false, 1).unwrap();
+    assert_eq!(standing(&state, first), Standing::Applying);
+    assert_eq!(state.good_before(first + 1).unwrap(), None, "what is not good is not returned to");
+    state.approve_generation(first, &[("nginx".to_owned(), "1.22".to_owned())].into()).unwrap();
+    assert_eq!(state.open_generation(&revision("c1"), Cause::Drift, false, 2).unwrap(), first);
+    assert_eq!(standing(&state, first), Standing::Good, "the same commit once more is no other generation");
+
+    let second = state.open_generation(&revision("c2"), Cause::Poll, true, 3).unwrap();
+    state.try_generation(&trial(second)).unwrap();
+    assert_eq!((standing(&state, second), state.trial().unwrap()), (Standing::Trial, Some(trial(second))));
+    assert_eq!(state.good_before(second).unwrap().map(|good| good.id), Some(first));
+    state.pin(Some(second), &pin(first, "c2")).unwrap();
+    assert_eq!((standing(&state, second), state.trial().unwrap()), (Standing::RolledBack, None));
+    let given_up = state.generation(second).unwrap().unwrap();
+    assert_eq!(given_up.reason, Some(pin(first, "c2").reason));
+    assert_eq!(state.pinned().unwrap(), Some(pin(first, "c2")));
+    assert_eq!(state.generation(first).unwrap().unwrap().packages["nginx"], "1.22");
+
+    // Tried anew, and overtaken by a newer one: it was never found good.
+    state.set_pin(None).unwrap();
+    assert_eq!(state.open_generation(&revision("c2"), Cause::Operator, false, 4).unwrap(), second);
+    let third = state.open_generation(&revision("c3"), Cause::Poll, false, 5).unwrap();
+    assert_eq!(standing(&state, second), Standing::Passed);
+    assert_eq!(state.good_before(third).unwrap().map(|good| good.id), Some(first));
+    let ids: Vec<i64> = state.generations(9).unwrap().iter().map(|generation| generation.id).collect();
+    assert_eq!(ids, [third, second, first]);
+}
+
+#[test]
+fn a_commit_that_is_declared_again_is_a_generation_of_its_own() {
+    let folder = folder();
+    let mut state = State::open(folder.path()).unwrap();
+    let one = state.open_generation(&revision("c1"), Cause::Poll, false, 1).unwrap();
+    state.approve_generation(one, &Default::default()).unwrap();
+    let two = state.open_generation(&revision("c2"), Cause::Poll, false, 1).unwrap();
+    state.approve_generation(two, &Default::default()).unwrap();
+    // As breaking the glass can do it.
+    let three = state.open_generation(&revision("c1"), Cause::Poll, false, 1).unwrap();
+    assert!(three > two);
+    assert_eq!(state.good_before(three).unwrap().map(|good| good.id), Some(two));
+    assert_eq!(state.generation_of("c1").unwrap().map(|known| known.id), Some(three));
 }

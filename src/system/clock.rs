@@ -29,6 +29,18 @@ pub fn uptime() -> i64 {
     rustix::system::sysinfo().uptime
 }
 
+/// Milliseconds since the boot, those of a sleep included: setting the wall clock does not move it.
+pub fn since_boot() -> i64 {
+    // The kernel has had this clock since 2.6.39.
+    nix::time::clock_gettime(nix::time::ClockId::CLOCK_BOOTTIME)
+        .map_or(0, |time| time.tv_sec().saturating_mul(1000).saturating_add(time.tv_nsec() / 1_000_000))
+}
+
+/// Which boot this is: the kernel makes a new name for each. Empty where it does not say.
+pub fn boot() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
+}
+
 /// What is left until a deadline; zero once it has passed.
 pub fn left(deadline: Instant) -> Duration {
     deadline.saturating_duration_since(instant())

@@ -1,7 +1,7 @@
 //! Replace a small file of abide's own, whole or not at all.
 
 use std::io::Write as _;
-use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 
 /// Writes `bytes` beside `path`, makes them durable and renames them into place.
@@ -30,6 +30,34 @@ pub fn replace(path: &Path, bytes: &[u8], mode: u32) -> std::io::Result<()> {
         let _ = std::fs::remove_file(&temporary);
     }
     written
+}
+
+/// Keeps a file of abide's own under `name` in `folder`, too, as it is now; makes the folder, and removes what has none of the names in
+/// `kept`. Both are on one file system.
+///
+/// # Errors
+/// The system's.
+#[expect(clippy::disallowed_methods, reason = "files of abide's own, in a folder that only root can change")]
+pub fn keep_link(file: &Path, folder: &Path, name: &str, kept: &[String]) -> std::io::Result<()> {
+    if let Err(error) = std::fs::DirBuilder::new().mode(0o700).create(folder)
+        && error.kind() != std::io::ErrorKind::AlreadyExists
+    {
+        return Err(error);
+    }
+    let temporary = folder.join(format!(".{name}"));
+    match std::fs::remove_file(&temporary) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+        _ => std::fs::hard_link(file, &temporary)?,
+    }
+    // Where both are the same file already, rename does nothing and leaves the temporary name.
+    std::fs::rename(&temporary, folder.join(name))?;
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        if !kept.iter().any(|kept| entry.file_name() == kept.as_str()) {
+            std::fs::remove_file(entry.path())?;
+        }
+    }
+    std::fs::File::open(folder)?.sync_all()
 }
 
 /// Removes a file of abide's own.

@@ -33,6 +33,7 @@ use super::spool::{self, Spool};
 use super::{Note, RemoteProblem};
 use crate::config::{Limits, Source};
 use crate::error::{Explain, Problem};
+use crate::system::clock;
 use crate::system::sandbox::{Confinement, SandboxError};
 
 /// One poll of the remotes with these settings, as the service does it. Writes the packs and the note into the spool and returns the note; whatever
@@ -85,6 +86,7 @@ fn poll_as(
     sandbox: Option<Confinement>,
 ) -> Note {
     let started = Instant::now();
+    let began = clock::since_boot();
     let spool = match Spool::open(spool) {
         Ok(spool) => spool,
         Err(error) => {
@@ -98,6 +100,7 @@ fn poll_as(
         heartbeat: before.heartbeat.clone(),
         failures: before.failures.saturating_add(1),
         sandbox,
+        began,
         ..Note::default()
     };
     let task = Task {

@@ -60,13 +60,13 @@ fn commands_tell_the_truth_as_text_and_as_data() {
     assert!(unknown.code == 2 && unknown.stderr.contains("/etc/two"), "{unknown:#?}");
     site.synced();
 
-    let history = site.ask(&["history"]);
+    let history = site.ask(&["history", "--runs"]);
     let runs = history.as_array().expect("a list");
     assert!(runs.len() >= 3 && runs[0]["counts"]["changed"] == 1, "{history:#}");
     let number = runs[0]["id"].to_string();
-    let one = site.ask(&["history", &number]);
+    let one = site.ask(&["history", "--run", &number]);
     assert_eq!(one["steps"][0]["resource"]["name"], "/etc/one", "{one:#}");
-    assert_eq!(site.abide(&["history", "4711"]).code, 2);
+    assert_eq!(site.abide(&["history", "--run", "4711"]).code, 2);
 
     let trace = site.ask(&["trace", "/etc/one"]);
     assert_eq!(trace[0]["entry"]["revision"]["signer"], "alice", "{trace:#}");
@@ -94,7 +94,7 @@ fn commands_tell_the_truth_as_text_and_as_data() {
 
     for command in [
         &["status"][..],
-        &["history"],
+        &["history", "--runs"],
         &["events"],
         &["tree"],
         &["trace", "/etc/one"],

@@ -259,7 +259,9 @@ fn a_secret_is_nowhere_but_in_its_file(site: &Site) {
     let output = site.sync();
     assert!(!format!("{output:?}").contains(CANARY), "{output:#?}");
     assert!(site.host.read("/srv/secret").contains(CANARY));
-    for command in [&["status"][..], &["history", "1"], &["events"], &["tree"], &["trace", "/srv/secret"]] {
+    for command in
+        [&["status"][..], &["history", "--run", "1"], &["events"], &["tree"], &["trace", "/srv/secret"]]
+    {
         for form in ["text", "json"] {
             let output = site.abide(&[command, &["-o", form]].concat());
             assert!(!format!("{output:?}").contains(CANARY), "abide {command:?} tells a secret: {output:#?}");

@@ -106,8 +106,8 @@ fn a_secret_is_nowhere_but_in_its_file() {
     tell(failed);
     for command in [
         &["status"][..],
-        &["history"],
-        &["history", "1"],
+        &["history", "--runs"],
+        &["history", "--run", "1"],
         &["events"],
         &["tree"],
         &["trace", "/srv/secret"],
@@ -153,9 +153,15 @@ fn nobody_drives_a_terminal_or_forges_a_line() {
     site.fleet.commit(evil, None);
     site.fleet.push();
     tell(site.sync());
-    for command in
-        [&["status"][..], &["history"], &["history", "2"], &["events"], &["tree"], &["verify"], &["diff"]]
-    {
+    for command in [
+        &["status"][..],
+        &["history", "--runs"],
+        &["history", "--run", "2"],
+        &["events"],
+        &["tree"],
+        &["verify"],
+        &["diff"],
+    ] {
         tell(site.abide(command));
         tell(site.abide(&[command, &["-o", "json"]].concat()));
     }

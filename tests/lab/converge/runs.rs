@@ -230,7 +230,7 @@ fn a_restart_that_a_power_cut_prevented_is_owed_and_paid() {
     assert_eq!(status["run"]["owed"].as_array().map(Vec::len), Some(0), "{status:#}");
     site.holds("grep -q 2 /etc/app.conf; test $(grep -c 2 /var/log/app) = 2; systemctl is-active app");
     // Whether the run saw its command die first depends on who lost power first.
-    let history = site.ask(&["history"]);
+    let history = site.ask(&["history", "--runs"]);
     let results: Vec<&str> =
         history.as_array().into_iter().flatten().filter_map(|run| run["result"].as_str()).collect();
     assert!(matches!(results[..2], ["succeeded", "interrupted" | "failed"]), "{history:#}");

@@ -1,0 +1,181 @@
+//! An earlier generation is kept: after a trial that failed, or because an operator wants it.
+//!
+//! **Invariant:** only a generation that was good on this host is kept, the high-water mark stays where it is, and a commit newer than
+//! the one that was given up ends it.
+
+use super::trial::{SECOND_CHANCES, mark_of, reached, since, wait_until};
+use super::{Run, Target};
+use crate::apply::{Outcome, StepOutcome};
+use crate::error::{Code, Explain, Problem};
+use crate::manifest::{CacheKey, Desired};
+use crate::plan::Plan;
+use crate::report::EventKind;
+use crate::report::status::TrialStatus;
+use crate::state::{LostRemote, Pin};
+use crate::system::clock;
+
+/// What is said while an earlier generation is kept.
+#[derive(Debug, thiserror::Error)]
+pub enum PinError {
+    /// E393: a commit was given up.
+    #[error("{from} was given up, and generation {generation} is kept: {reason}")]
+    GivenUp {
+        /// The commit that was given up.
+        from: String,
+        /// What is kept.
+        generation: i64,
+        /// Why.
+        reason: String,
+        /// What to do.
+        remedy: String,
+    },
+    /// E394: what is to be kept cannot be read.
+    #[error("generation {generation} cannot be read any more")]
+    Unreadable {
+        /// Its number.
+        generation: i64,
+    },
+}
+
+impl Explain for PinError {
+    fn code(&self) -> Code {
+        Code(match self {
+            PinError::GivenUp { .. } => "E393",
+            PinError::Unreadable { .. } => "E394",
+        })
+    }
+
+    fn remedy(&self) -> String {
+        match self {
+            PinError::GivenUp { remedy, .. } => remedy.clone(),
+            PinError::Unreadable { .. } => {
+                "choose another one with `abide rollback`, or `abide resume` to follow the branch again"
+                    .into()
+            }
+        }
+    }
+}
+
+impl Run<'_> {
+    /// The generation that is kept, while nothing newer than what it was returned from is proven.
+    pub(super) fn pinned(&mut self, commit: &str) -> Result<Option<Target>, Problem> {
+        let pin = self.request.pin.clone();
+        let Some(pin) = pin.map_or_else(|| self.state.pinned(), |pin| Ok(Some(pin)))? else {
+            return Ok(None);
+        };
+        if commit != pin.from {
+            if !self.request.dry_run {
+                self.state.set_pin(None)?;
+                let message = format!(
+                    "a newer commit than {} is proven: the branch is followed again",
+                    short(&pin.from)
+                );
+                self.recorder.tell(EventKind::RollbackEnded, message, clock::now());
+            }
+            return Ok(None);
+        }
+        let target = self.kept(&pin)?;
+        if target.is_none() {
+            self.recorder.keep(PinError::Unreadable { generation: pin.generation }.into());
+        }
+        self.recorder.status.pinned = Some(pin);
+        match target {
+            None => Ok(self.last()),
+            some => Ok(some),
+        }
+    }
+
+    /// What the pin keeps: in force already, or to be applied again.
+    fn kept(&mut self, pin: &Pin) -> Result<Option<Target>, Problem> {
+        let target = |desired: Desired, run: &Run<'_>, known| {
+            let key = CacheKey::new(&desired.revision().commit, &run.facts, &run.site.identity);
+            Target { desired, key, known, pinned: true }
+        };
+        let in_force = Desired::load_any(&self.site.paths.desired());
+        if pin.whole
+            && let Some(desired) = in_force.filter(|desired| desired.revision().commit == pin.commit)
+        {
+            self.recorder.about(desired.revision());
+            return Ok(Some(target(desired, self, true)));
+        }
+        let path = self.site.paths.generations().join(pin.generation.to_string());
+        let Some(mut desired) = Desired::load_any(&path) else { return Ok(None) };
+        if let Some(generation) = self.state.generation(pin.generation)? {
+            desired.keep_versions(&generation.packages);
+        }
+        self.recorder.about(desired.revision());
+        Ok(Some(target(desired, self, false)))
+    }
+
+    /// What follows from a run that kept an earlier generation.
+    pub(super) fn weigh_pin(&mut self, plan: &Plan, outcome: &Outcome) -> Result<(), Problem> {
+        let Some(mut pin) = self.state.pinned()? else { return Ok(()) };
+        let before = pin.clone();
+        let done = |outcome: &StepOutcome| matches!(outcome, StepOutcome::Done | StepOutcome::Reported);
+        let whole = plan.problems.is_empty() && plan.blocked.is_empty();
+        pin.whole |= whole && outcome.steps.iter().all(|step| done(&step.outcome));
+        if pin.whole && !before.whole {
+            // The time to see the remote again begins when the way to it is as it was.
+            let fresh = |lost: LostRemote| LostRemote { uptime: clock::since_boot(), ..lost };
+            pin.lost_remote = pin.lost_remote.map(fresh);
+        }
+        if let Some(lost) = pin.lost_remote.clone()
+            && self.acquit(&mut pin, lost)?
+        {
+            return Ok(());
+        }
+        if pin != before {
+            self.state.set_pin(Some(&pin))?;
+        }
+        if pin.by.is_empty() {
+            let problem = PinError::GivenUp {
+                from: short(&pin.from).into(),
+                generation: pin.generation,
+                reason: pin.reason.to_string(),
+                remedy: pin.reason.remedy.clone(),
+            };
+            self.recorder.keep(problem.into());
+        }
+        self.recorder.status.pinned = Some(pin);
+        Ok(())
+    }
+
+    /// Whether a change turns out to be innocent of having cut the host off: without it the remote was out of reach as well, and is
+    /// back now. Then it is tried again.
+    fn acquit(&mut self, pin: &mut Pin, mut lost: LostRemote) -> Result<bool, Problem> {
+        let boot = clock::boot();
+        let note = self.poll();
+        if lost.boot != boot {
+            lost = LostRemote { boot, uptime: clock::since_boot(), note: mark_of(note.as_ref()), ..lost };
+        }
+        let elapsed = since(lost.uptime).as_secs();
+        let back = reached(note.as_ref(), lost.uptime, lost.note);
+        match (back, elapsed > lost.within) {
+            // It came back with the withdrawal of the change.
+            (true, false) => pin.lost_remote = None,
+            (true, true) if lost.times >= SECOND_CHANCES => pin.lost_remote = None,
+            (true, true) => {
+                self.state.forgive(&pin.from, lost.times + 1)?;
+                self.state.set_pin(None)?;
+                let message = "the remote was out of reach for another reason: the commit is tried again";
+                self.recorder.tell(EventKind::RollbackEnded, message.into(), clock::now());
+                self.again = true;
+                return Ok(true);
+            }
+            (false, over) => {
+                let left = if over { 60 } else { lost.within.saturating_sub(elapsed) + 1 };
+                let mut status =
+                    TrialStatus { generation: pin.generation, poll: !over, ..TrialStatus::default() };
+                status.waiting.push("the remote to be reached again".into());
+                wait_until(&mut status, left);
+                self.recorder.status.trial = Some(status);
+                pin.lost_remote = Some(lost);
+            }
+        }
+        Ok(false)
+    }
+}
+
+fn short(commit: &str) -> &str {
+    commit.get(..12).unwrap_or(commit)
+}
