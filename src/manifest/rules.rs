@@ -5,11 +5,16 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::diagnostic::{Diagnostic, Diagnostics, Place, Source};
+use super::document;
 use super::node::{Node, Value};
+use super::tree::Tree;
 use crate::config::Reboot;
 use crate::resource::{DeclareError, KINDS, ResourceId, fields::matches_pattern};
 use crate::schedule::{Window, WindowFields, reboot};
 use crate::trust::policy::last_second;
+
+/// A confirmation should not last longer, seconds.
+const LONG: i64 = 90 * 86_400;
 
 /// The keys that these tables have in a file.
 pub(crate) const KEYS: &[&str] = &["windows", "reboot"];
@@ -124,6 +129,49 @@ impl Rules {
     }
 }
 
+/// Warns of confirmations that are over or last long, and of windows that never open again.
+pub fn lint(tree: &dyn Tree, now: i64) -> Diagnostics {
+    let mut problems = Diagnostics::default();
+    let Ok(source) = document::text(tree, "fleet.toml") else { return problems };
+    let Ok(root) = Node::parse(&source.text) else { return problems };
+    // What is wrong is reported by the proof.
+    let rules = Rules::read(&root, &source, &mut Diagnostics::default());
+    let mut warn = |code, key: &str, place: &str, message: &str, help: &str| {
+        let tables = root.get(key).map(|node| &node.value);
+        let Some(Value::Array(tables)) = tables else { return };
+        let line = |node: &&Node| format!("{}:{}", source.file, source.line(node.span.start)) == place;
+        let span = tables.iter().find(line).map_or(0..0, |node| node.span.clone());
+        problems.push(Diagnostic::new(code, message, Place::new(&source, &span, ""), help).as_warning());
+    };
+    for confirmation in &rules.confirmed {
+        if confirmation.until < now {
+            warn("W241", "confirm", &confirmation.place, "this confirmation is over", "remove it");
+        } else if confirmation.until > now.saturating_add(LONG) {
+            let help = "name an earlier day: what it names could go by accident until then";
+            warn(
+                "W242",
+                "confirm",
+                &confirmation.place,
+                "this confirmation lasts for more than 90 days",
+                help,
+            );
+        }
+    }
+    for window in rules.windows.iter().filter(|window| !window.deny) {
+        let after = now.saturating_sub(window.length);
+        if window.begins.iter().all(|calendar| calendar.next(after, &jiff::tz::TimeZone::UTC).is_none()) {
+            warn(
+                "W243",
+                "windows",
+                &window.place,
+                "this window never opens again",
+                "remove it, or name other times",
+            );
+        }
+    }
+    problems
+}
+
 fn named(patterns: &[String], id: &ResourceId) -> bool {
     let name = id.to_string();
     patterns.iter().any(|pattern| matches_pattern(pattern, &name))
@@ -189,5 +237,96 @@ impl Reader<'_> {
             }
         }
         read_ones
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::manifest::tree::testing::MemoryTree;
+    use crate::manifest::{HostIdentity, render};
+
+    const FLEET: &str = "[fleet]\nname = \"f\"\nschema = 1\n[[assign]]\nroles = [\"r\"]\n";
+    const NOW: i64 = 1_800_000_000;
+
+    fn tree(fleet: &str, role: &str, host: &str) -> MemoryTree {
+        let fleet = format!("{FLEET}{fleet}");
+        MemoryTree::of(&[("fleet.toml", &fleet), ("roles/r/role.toml", role), ("hosts/h.toml", host)])
+    }
+
+    fn rendered(fleet: &str, role: &str, host: &str) -> Result<Rules, Vec<(String, String)>> {
+        let identity = HostIdentity { name: "h".into(), ..HostIdentity::default() };
+        let rendered = render(&tree(fleet, role, host), &identity, &Default::default());
+        rendered.map(|rendered| rendered.rules).map_err(|problems| {
+            problems.problems().into_iter().map(|problem| (problem.code, problem.what)).collect()
+        })
+    }
+
+    #[test]
+    fn every_file_of_a_host_adds_its_part() {
+        let window = |at: &str| format!("[[windows]]\nallow = \"{at}\"\nlength = \"1h\"\n");
+        let rules = rendered(
+            &format!("{}[reboot]\nwhen = \"needed\"\nslots = 3\n", window("1:00")),
+            &format!("{}[reboot]\nslot = 2\n", window("2:00")),
+            &format!("{}[reboot]\nwhen = \"never\"\n", window("3:00")),
+        )
+        .unwrap();
+        let places: Vec<&str> = rules.windows.iter().map(|window| window.place.as_str()).collect();
+        assert_eq!(places, ["fleet.toml:6", "roles/r/role.toml:1", "hosts/h.toml:1"]);
+        let reboot = &rules.reboot;
+        assert_eq!((reboot.when, reboot.slots, reboot.slot), (Some(reboot::When::Never), Some(3), Some(2)));
+    }
+
+    #[test]
+    fn mistakes_have_a_code_and_a_place() {
+        let confirm = |rest: &str| format!("[[confirm]]\n{rest}");
+        for (fleet, role, code, expected) in [
+            ("[[windows]]\nallow = \"1:00\"\n".to_owned(), "", "E221", "a `length` from"),
+            ("[windows]\nallow = \"1:00\"\n".into(), "", "E205", "not a list of tables"),
+            (confirm("remove = [\"file:/a\"]\nuntil = \"soon\"\n"), "", "E222", "not a date"),
+            (confirm("until = \"2027-01-01\"\n"), "", "E222", "confirms nothing"),
+            (confirm("remove = [\"*\"]\nuntil = \"2027-01-01\"\n"), "", "E222", "does not begin with a kind"),
+            ("[reboot]\nwhen = \"always\"\n".into(), "", "E223", "no time to reboot"),
+            (
+                String::new(),
+                "[file.\"/a\"]\ncontent = \"\"\nonly-in-window = \"w\"\n",
+                "E224",
+                "no window `w`",
+            ),
+            (String::new(), "[[confirm]]\nremove = []\n", "E208", "no kind `confirm`"),
+        ] {
+            let problems = rendered(&fleet, role, "").unwrap_err();
+            let found = problems.iter().any(|(known, what)| known == code && what.contains(expected));
+            assert!(found, "{fleet}{role}: {problems:?}");
+        }
+    }
+
+    #[test]
+    fn a_confirmation_counts_for_what_it_names_until_it_is_over() {
+        let fleet = "[[confirm]]\nremove = [\"file:/etc/a/*\", \"package:x\"]\nchange = [\"service:?\"]\nuntil = \"2027-01-15\"\n";
+        let rules = rendered(fleet, "", "").unwrap();
+        let may = |name: &str, now| {
+            let id = ResourceId::parse(name).unwrap();
+            (rules.may_remove(&id, now), rules.may_change(&id, now))
+        };
+        assert_eq!(may("file:/etc/a/b/c", NOW), (true, false));
+        assert_eq!(may("file:/etc/b", NOW), (false, false));
+        assert_eq!(may("package:x", NOW + 86_400), (false, false));
+        assert_eq!(may("service:a", NOW), (false, true));
+    }
+
+    #[test]
+    fn what_is_over_or_lasts_long_is_a_warning() {
+        let confirm = |until: &str| format!("[[confirm]]\nremove = [\"file:/a\"]\nuntil = \"{until}\"\n");
+        let window = "[[windows]]\nallow = \"2020-01-01\"\nlength = \"1h\"\n";
+        let warned = |fleet: &str| {
+            let problems = lint(&tree(fleet, "", ""), NOW);
+            problems.problems().into_iter().map(|problem| problem.code).collect::<Vec<_>>()
+        };
+        assert_eq!(warned(&confirm("2026-01-01")), ["W241"]);
+        assert_eq!(warned(&confirm("2028-01-01")), ["W242"]);
+        assert_eq!(warned(&confirm("2027-02-01")), Vec::<String>::new());
+        assert_eq!(warned(window), ["W243"]);
+        assert_eq!(warned(&window.replace("2020", "*")), Vec::<String>::new());
     }
 }

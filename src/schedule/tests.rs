@@ -280,6 +280,9 @@ fn mistakes_of_windows_are_named() {
 }
 
 proptest! {
+    // Each looks through a year of windows.
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
     /// What the gate says of the next opening is what it says then, and not a second before.
     #[test]
     fn the_next_opening_is_one(

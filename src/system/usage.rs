@@ -17,7 +17,7 @@ pub struct Usage {
     /// Paths that are used as a whole, with what uses them.
     pub paths: Vec<(PathBuf, &'static str)>,
     /// Users of the host's own files: name, number, number of the primary group.
-    pub users: Vec<(String, u32, u32)>,
+    pub users: accounts::Members,
     /// Numbers of groups by name.
     pub groups: BTreeMap<String, u32>,
 }

@@ -10,6 +10,7 @@
 
 mod bad_input;
 mod converge;
+mod guards;
 mod hostile;
 mod packages;
 mod packaging;

@@ -54,8 +54,11 @@ pub fn change_group(action: &GroupAction) -> Result<(), AccountError> {
     Accounts::of_host().change_group(action)
 }
 
-/// Everybody in the host's own files: name, number and primary group of each user, and the numbers of groups.
-pub fn everybody() -> (Vec<(String, u32, u32)>, BTreeMap<String, u32>) {
+/// Name, number and number of the primary group of each user.
+pub type Members = Vec<(String, u32, u32)>;
+
+/// Everybody in the host's own files, and the numbers of its groups by name.
+pub fn everybody() -> (Members, BTreeMap<String, u32>) {
     let database = read(Path::new("/etc")).unwrap_or_default();
     let users = database.users.into_iter().map(|(name, user)| (name, user.uid, user.gid)).collect();
     (users, database.groups.into_iter().map(|(name, group)| (name, group.gid)).collect())
