@@ -44,6 +44,8 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("E224", "A resource waits for a window that nobody declares"),
     ("E303", "Resources wait for each other in a circle"),
     ("E304", "More would be removed than the host's settings allow in one run"),
+    ("E370", "A new revision would change more of what is in force than the host's settings allow"),
+    ("E375", "A resource waits for a window"),
 ];
 
 /// Warnings of `abide check`: what is allowed and probably not meant.
