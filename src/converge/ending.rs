@@ -36,6 +36,9 @@ impl Run<'_> {
             self.compact(target);
             self.fingerprints.save(&self.site.paths.fingerprints())?;
         }
+        if self.consider_reboot(target, &plan, &outcome)? {
+            self.reboot()?;
+        }
         self.close()?;
         let Run { state, recorder, again, .. } = self;
         state.leave()?;

@@ -9,6 +9,7 @@ mod news;
 mod pinned;
 mod planning;
 mod proving;
+mod reboot;
 mod site;
 mod time;
 mod trial;
@@ -121,6 +122,7 @@ fn attempt(site: &Site, request: &Request, progress: &mut Tell<'_>) -> Result<Re
     run.judge_clock()?;
     run.judge_memory()?;
     run.end_suspension()?;
+    run.note_return()?;
     let target = match run.frozen || run.lost {
         true => run.last(),
         false => {

@@ -66,6 +66,8 @@ pub struct RunStatus {
     pub suspended: Option<Suspension>,
     /// What waits for a window; `None` where nothing does.
     pub waiting: Option<Waiting>,
+    /// A reboot that the host needs.
+    pub reboot: Option<RebootStatus>,
     /// What waits for approvals.
     pub pending: Option<Problem>,
     /// The trial under way.
@@ -80,6 +82,18 @@ pub struct RunStatus {
     pub sandbox: Option<Confinement>,
 }
 
+/// A reboot that the host needs.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", default)]
+pub struct RebootStatus {
+    /// Why, in words.
+    pub needed: Vec<String>,
+    /// What it waits for, in words; `None`: it begins at once.
+    pub waits: Option<String>,
+    /// When it may begin at the earliest, or is looked at again, seconds since the epoch; `None`: not by itself.
+    pub next: Option<i64>,
+}
+
 /// What waits for a window.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", default)]
@@ -92,12 +106,13 @@ pub struct Waiting {
 
 impl RunStatus {
     /// When something is due that only time brings about, seconds since the epoch: what drifted under a suspension is healed when it
-    /// ends by itself, what waited goes on when its window opens, and news that is getting stale says nothing by itself.
+    /// ends by itself, what waited goes on when its window opens, a reboot has its turn, and news that is getting stale says nothing by itself.
     pub fn turns(&self) -> impl Iterator<Item = i64> {
         let suspended = self.suspended.as_ref().and_then(|suspended| suspended.until);
         let waiting = self.waiting.as_ref().and_then(|waiting| waiting.until);
         let fresh = self.news.as_ref().filter(|news| !news.stale).and_then(|news| news.until);
-        [suspended, waiting, fresh].into_iter().flatten()
+        let reboot = self.reboot.as_ref().and_then(|reboot| reboot.next);
+        [suspended, waiting, fresh, reboot].into_iter().flatten()
     }
 }
 

@@ -17,7 +17,7 @@ mod open;
 mod schema;
 
 pub use error::StateError;
-pub use facts::{Ahead, Beginning, Mark, News, Suspension, TimeSeen};
+pub use facts::{Ahead, Beginning, Mark, News, Reboot, Suspension, TimeSeen};
 pub use generations::{Generation, LostRemote, Pin, Standing, Trial};
 pub use history::{Cause, Counts, Run, RunResult, RunStart, StepRecord};
 pub use inventory::Entry;

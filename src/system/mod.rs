@@ -29,6 +29,8 @@ pub mod lock;
 
 pub mod places;
 
+pub mod reboot;
+
 pub mod replace;
 
 pub mod sandbox;
