@@ -1429,6 +1429,10 @@ _abide() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --leave)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --cause)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0

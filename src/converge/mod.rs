@@ -32,7 +32,7 @@ use crate::system::facts::Facts;
 use crate::system::fs::Fingerprints;
 use crate::system::lock::Lock;
 use crate::system::sandbox::Confinement;
-use crate::system::{Host, clock};
+use crate::system::{Host, clock, fs, replace};
 use crate::trust::Freshness;
 
 pub use failing::report_failure;
@@ -48,6 +48,8 @@ pub struct Request {
     pub cause: Cause,
     /// Only these resources; empty: all.
     pub only: BTreeSet<ResourceId>,
+    /// Left as they are, and only reported.
+    pub left: BTreeSet<ResourceId>,
     /// Remove what left the branch, however much it is.
     pub prune: bool,
     /// Take a new revision, however much of what is in force it changes.
@@ -71,6 +73,7 @@ impl Default for Request {
         Request {
             cause: Cause::Operator,
             only: BTreeSet::new(),
+            left: BTreeSet::new(),
             prune: false,
             all_changes: false,
             ignore_windows: false,
@@ -188,6 +191,7 @@ impl<'a> Run<'a> {
         host.connect();
         let mut state = State::open(&site.paths.state)?;
         let lock = site.lock(progress)?;
+        sweep(site);
         let mut recorder = Recorder::default();
         recorder.status.cause = request.cause.word().to_owned();
         recorder.status.sandbox.clone_from(&request.sandbox);
@@ -286,7 +290,7 @@ impl<'a> Run<'a> {
             return Ok(Outcome::default());
         }
         // What led here is kept even if the power fails in the middle of it.
-        self.state.add_events(&self.recorder.take_events())?;
+        self.state.tell(&self.recorder.take())?;
         // Contents that lie in the manifest need no store; for the others each resource says what is wrong.
         if let Err(problem) = self.refill(&target.desired.revision().commit) {
             self.recorder.keep(problem);
@@ -303,6 +307,13 @@ impl<'a> Run<'a> {
             progress,
         )?)
     }
+}
+
+/// Removes what dead runs left of abide's own files; what cannot be removed is in nobody's way.
+fn sweep(site: &Site) {
+    replace::sweep(&site.paths.state);
+    replace::sweep(&site.paths.run);
+    let _ = fs::clean_temporaries(&BTreeSet::from([site.paths.state.clone()]), "");
 }
 
 fn effector<'a>(host: &'a mut Host, site: &Site) -> LocalHost<'a> {

@@ -108,7 +108,13 @@ impl Run<'_> {
             (false, false) => Prune::Never,
         };
         let owed = self.state.owed()?.into_iter().map(|owed| (owed.resource, owed.reason)).collect();
-        Ok(Scope { only: self.request.only.clone(), prune, owed, ..Scope::default() })
+        Ok(Scope {
+            only: self.request.only.clone(),
+            left: self.request.left.clone(),
+            prune,
+            owed,
+            ..Scope::default()
+        })
     }
 
     /// Looks up in the archives' index what the plan wants installed or cannot find a version for, and what shall be the latest.

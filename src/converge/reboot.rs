@@ -183,7 +183,7 @@ impl Run<'_> {
     /// Begins the reboot: systemd stops the services, this run's among them, once it has ended.
     pub(super) fn reboot(&mut self) -> Result<(), Problem> {
         // What led here is kept even if the host is quick.
-        self.state.add_events(&self.recorder.take_events())?;
+        self.state.tell(&self.recorder.take())?;
         let begun = self.host.systemd().and_then(|systemd| systemd.reboot());
         if let Err(source) = begun {
             if let Some(last) = self.state.reboot()? {

@@ -39,6 +39,8 @@ pub mod usage;
 
 pub mod zone;
 
+pub mod writer;
+
 /// The host's name as the kernel has it.
 pub fn host_name() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()

@@ -13,7 +13,7 @@ pub use owners::Owners;
 
 use nix::unistd::{Group, User};
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::plan::{GroupAction, UserAction};
 use crate::system::observe::{GroupState, UserState};
@@ -62,6 +62,17 @@ pub fn everybody() -> (Members, BTreeMap<String, u32>) {
     let database = read(Path::new("/etc")).unwrap_or_default();
     let users = database.users.into_iter().map(|(name, user)| (name, user.uid, user.gid)).collect();
     (users, database.groups.into_iter().map(|(name, group)| (name, group.gid)).collect())
+}
+
+/// The files that say who there is on this host.
+pub fn databases() -> [PathBuf; 4] {
+    ["/etc/passwd", "/etc/shadow", "/etc/group", "/etc/gshadow"].map(PathBuf::from)
+}
+
+/// The name that a number has in the host's own files.
+pub fn user_name(id: u32) -> Option<String> {
+    let database = read(Path::new("/etc")).ok()?;
+    database.users.into_iter().find(|(_, user)| user.uid == id).map(|(name, _)| name)
 }
 
 fn read(folder: &Path) -> Result<Database, AccountError> {
