@@ -19,8 +19,9 @@ fn a_host_reboots_when_it_may_and_not_again_for_the_same_need() {
     let boot = || site.host.sh("cat /proc/sys/kernel/random/boot_id").success();
     // A need that outlives the reboot, as with a boot loader that takes the old kernel.
     site.holds(
-        "echo 'f /run/reboot-required 0644 - - - x' >/etc/tmpfiles.d/need.conf; systemd-tmpfiles --create need.conf
-         echo linux-image >/run/reboot-required.pkgs",
+        "echo 'f /run/reboot-required 0644 - - - x' >/etc/tmpfiles.d/need.conf
+         echo 'f /run/reboot-required.pkgs 0644 - - - linux-image' >>/etc/tmpfiles.d/need.conf
+         systemd-tmpfiles --create need.conf",
     );
     let first = boot();
     site.sync().success();
