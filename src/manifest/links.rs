@@ -8,6 +8,7 @@ use super::diagnostic::{Diagnostic, Diagnostics, Place};
 use super::document::role_names;
 use super::health::Health;
 use super::node;
+use super::rules::Rules;
 use super::tree::Tree;
 use crate::resource::{Provision, ResourceId};
 
@@ -68,6 +69,26 @@ pub(crate) fn paths(entries: &[Entry], problems: &mut Diagnostics) {
     }
 }
 
+/// Reports windows that a resource is to wait for and that nobody declares.
+pub(crate) fn windows(entries: &[Entry], rules: &Rules, problems: &mut Diagnostics) {
+    for entry in entries {
+        let Some(name) = &entry.declared.common.only_in_window else { continue };
+        let mut names = rules.windows.iter().filter_map(|window| window.name.as_deref());
+        if !names.clone().any(|known| known == name) {
+            let help = match node::nearest(name, names.clone()) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None if names.next().is_none() => {
+                    "add `[[windows]]` with this `name` to fleet.toml, a role or hosts/NAME.toml".to_owned()
+                }
+                None => "give the `name` of one of the windows of fleet.toml, the roles or hosts/NAME.toml"
+                    .to_owned(),
+            };
+            let message = format!("there is no window `{name}` for {}", entry.declared.id);
+            problems.push(Diagnostic::new("E224", message, entry.place.clone(), help));
+        }
+    }
+}
+
 /// Reports references to what nobody declares; drops those to what is not declared on this host only.
 pub(crate) fn references(
     tree: &dyn Tree,
@@ -124,7 +145,7 @@ pub(crate) fn checks(checks: Vec<Checked>, problems: &mut Diagnostics) -> Vec<He
                 ..check.place.clone()
             };
             let help = "make both the same, or give one another name";
-            problems.push(Diagnostic::new("E221", message, label(&check), help).and(label(first)));
+            problems.push(Diagnostic::new("E225", message, label(&check), help).and(label(first)));
         }
     }
     kept.into_iter().map(|check| check.health).collect()

@@ -163,7 +163,7 @@ fn the_same_health_check_of_two_roles_is_one() {
     };
     assert_eq!(of(text).unwrap().health.len(), 1);
     let problems = of("[health.web]\ntcp = \"a:81\"\n").unwrap_err();
-    assert_eq!(problems.problems()[0].code, "E221");
+    assert_eq!(problems.problems()[0].code, "E225");
 }
 
 /// What people read when they made a mistake; each case is one snapshot.

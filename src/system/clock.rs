@@ -36,7 +36,8 @@ pub fn since_boot() -> i64 {
         .map_or(0, |time| time.tv_sec().saturating_mul(1000).saturating_add(time.tv_nsec() / 1_000_000))
 }
 
-/// Which boot this is: the kernel makes a new name for each. Empty where it does not say.
+/// Which boot this is: the kernel makes a new name for each, and a container, where a sandbox shows that of the machine, has a first
+/// process that began at another time. Empty where nobody says.
 pub fn boot() -> String {
     let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
     // A container has a name of its own laid over the kernel's, which units that are confined do not see: there the start of its first

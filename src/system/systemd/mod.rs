@@ -11,6 +11,7 @@ mod change;
 mod direct;
 mod error;
 mod liveness;
+mod power;
 mod transient;
 mod units;
 mod watch;
