@@ -249,8 +249,7 @@ impl Run<'_> {
     fn close(&mut self) -> Result<(), Problem> {
         let took = self.started.elapsed();
         if !self.request.dry_run {
-            let events = self.recorder.take_events();
-            self.state.add_events(&events)?;
+            self.state.tell(&self.recorder.take())?;
         }
         self.remember_time()?;
         let status = self.recorder.finish(clock::now(), took);

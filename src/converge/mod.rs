@@ -30,7 +30,7 @@ use crate::system::facts::Facts;
 use crate::system::fs::Fingerprints;
 use crate::system::lock::Lock;
 use crate::system::sandbox::Confinement;
-use crate::system::{Host, clock};
+use crate::system::{Host, clock, fs, replace};
 use crate::trust::Freshness;
 
 pub use failing::report_failure;
@@ -178,6 +178,7 @@ impl<'a> Run<'a> {
         host.connect();
         let mut state = State::open(&site.paths.state)?;
         let lock = site.lock(progress)?;
+        sweep(site);
         let mut recorder = Recorder::default();
         recorder.status.cause = request.cause.word().to_owned();
         recorder.status.sandbox.clone_from(&request.sandbox);
@@ -276,7 +277,7 @@ impl<'a> Run<'a> {
             return Ok(Outcome::default());
         }
         // What led here is kept even if the power fails in the middle of it.
-        self.state.add_events(&self.recorder.take_events())?;
+        self.state.tell(&self.recorder.take())?;
         // Contents that lie in the manifest need no store; for the others each resource says what is wrong.
         if let Err(problem) = self.refill(&target.desired.revision().commit) {
             self.recorder.keep(problem);
@@ -293,6 +294,13 @@ impl<'a> Run<'a> {
             progress,
         )?)
     }
+}
+
+/// Removes what dead runs left of abide's own files; what cannot be removed is in nobody's way.
+fn sweep(site: &Site) {
+    replace::sweep(&site.paths.state);
+    replace::sweep(&site.paths.run);
+    let _ = fs::clean_temporaries(&BTreeSet::from([site.paths.state.clone()]), "");
 }
 
 fn effector<'a>(host: &'a mut Host, site: &Site) -> LocalHost<'a> {

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::{State, StateError, schema};
+use crate::failpoint::reach;
 
 const DATABASE: &str = "state.sqlite";
 
@@ -34,6 +35,7 @@ pub(super) fn prepare(folder: &Path) -> Result<PathBuf, StateError> {
         .mode(0o600)
         .open(&path)
         .map_err(|source| io(&path, source))?;
+    reach("state: file made");
     Ok(path)
 }
 
@@ -102,6 +104,7 @@ pub(super) fn migrate(state: &mut State, folder: &Path) -> Result<(), StateError
     if !steps.is_empty() {
         if version == 0 {
             state.sql(state.connection.pragma_update(None, "journal_mode", "WAL"))?;
+            reach("state: log begun");
         }
         state.transaction(|transaction| {
             for step in steps {
@@ -118,6 +121,7 @@ pub(super) fn migrate(state: &mut State, folder: &Path) -> Result<(), StateError
             File::open(folder)?.sync_all()
         };
         create().map_err(|source| io(&marker, source))?;
+        reach("state: marker made");
     }
     Ok(())
 }

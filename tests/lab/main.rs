@@ -11,6 +11,7 @@
 mod bad_input;
 mod converge;
 mod drift;
+mod durability;
 mod hostile;
 mod packages;
 mod packaging;

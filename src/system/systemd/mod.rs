@@ -19,6 +19,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::mpsc;
 
 use self::bus::Bus;
+use crate::failpoint::reach;
 use crate::system::observe::UnitState;
 
 pub use self::change::{UnitChange, caution};
@@ -67,7 +68,9 @@ impl Systemd {
     }
 
     async fn reload(&self) -> Result<(), SystemdError> {
+        reach("systemd: before it reads its files");
         let reply = self.bus.manager("Reload", &()).await;
+        reach("systemd: files read");
         reply.map(drop).map_err(|source| call_error("read its unit files again", source))
     }
 

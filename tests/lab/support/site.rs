@@ -52,6 +52,8 @@ pub struct SiteOptions<'a> {
     pub settings: &'a str,
     /// Files of the fleet's first commit, beside `fleet.toml` and `trust.toml`.
     pub files: &'a [(&'a str, &'a str)],
+    /// The program, where it is not the one that was built for this test.
+    pub program: Option<PathBuf>,
     /// Folders or files of the machine, and where the host sees them, read-only.
     pub binds: Vec<(PathBuf, PathBuf)>,
     /// What to run in the host before it is enrolled.
@@ -269,8 +271,8 @@ const FOLDER: &str = "/fleet";
 #[track_caller]
 fn install(options: &SiteOptions<'_>, fleet: &Fleet) -> Host {
     let checkout = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let mut binds: Vec<(PathBuf, PathBuf)> =
-        vec![(env!("CARGO_BIN_EXE_abide").into(), "/usr/bin/abide".into())];
+    let program = options.program.clone().unwrap_or_else(|| env!("CARGO_BIN_EXE_abide").into());
+    let mut binds: Vec<(PathBuf, PathBuf)> = vec![(program, "/usr/bin/abide".into())];
     for (source, destination) in [
         ("abide.service", "/usr/lib/systemd/system/abide.service"),
         ("abide-fetch.service", "/usr/lib/systemd/system/abide-fetch.service"),
