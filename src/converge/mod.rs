@@ -2,6 +2,7 @@
 //!
 //! **Invariant:** whatever goes wrong with a new revision, the last good one stays enforced, and the report says both.
 
+mod before;
 mod ending;
 mod failing;
 mod news;
@@ -14,6 +15,8 @@ mod trial;
 
 use std::collections::BTreeSet;
 use std::time::Instant;
+
+use before::Originals;
 
 use crate::apply::{self, Contents, Outcome, host::LocalHost};
 use crate::error::Problem;
@@ -153,6 +156,8 @@ struct Run<'a> {
     time: time::Time,
     /// Another generation is to be brought into force at once.
     again: bool,
+    /// What the plan of a new generation changes for the first time.
+    originals: Originals,
     /// What a judgement of this run found out about heartbeats.
     freshness: Option<Freshness>,
     /// Held until the run is over.
@@ -212,6 +217,7 @@ impl<'a> Run<'a> {
             frozen,
             lost,
             again,
+            originals: Originals::default(),
             time,
             freshness,
             _lock,
