@@ -136,8 +136,8 @@ fn hosts_converge_after_a_day_of_everything() {
     soak.calm();
     soak.converged("at the end");
     let end = soak.measured();
-    soak.nothing_is_left_over();
     soak.nothing_grew(&warm, &end);
+    soak.nothing_is_left_over();
 }
 
 impl Soak {
