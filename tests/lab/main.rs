@@ -20,5 +20,6 @@ mod packaging;
 mod privileges;
 mod rollback;
 mod self_test;
+mod soak;
 mod support;
 mod trust;
