@@ -120,7 +120,7 @@ impl Run<'_> {
         names.extend((oldest..=newest.id).map(before::name));
         keep_link(&desired, &folder, &newest.id.to_string(), &names).map_err(failed)?;
         let path = before::file(&folder, newest.id);
-        Ok(std::mem::take(&mut self.originals).save(&path).map_err(failed)?)
+        Ok(std::mem::take(&mut self.originals).save(&path, commit).map_err(failed)?)
     }
 
     /// Looks at how the generation in force stands, and what is to follow from what this run did and found.
