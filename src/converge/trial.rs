@@ -202,10 +202,9 @@ impl Run<'_> {
         };
         let first = steps.map(step).chain(planned.map(|problem| problem.what)).next();
         let first = first.or_else(|| outcome.problems.first().map(|problem| problem.what.clone()));
-        let error = TrialError::NotWhole {
-            revision: target.desired.revision().to_string(),
-            first: first.unwrap_or_else(|| "a notification could not be delivered".into()),
-        };
+        // What only waits has not failed.
+        let Some(first) = first else { return Ok(()) };
+        let error = TrialError::NotWhole { revision: target.desired.revision().to_string(), first };
         self.give_up(generation, error.into(), None)
     }
 
