@@ -19,5 +19,6 @@ mod packaging;
 mod privileges;
 mod rollback;
 mod self_test;
+mod soak;
 mod support;
 mod trust;

@@ -2,9 +2,29 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
+#[cfg(feature = "simulated-clock")]
+pub mod simulated;
+
+#[cfg(not(feature = "simulated-clock"))]
+mod simulated {
+    //! Time as it is.
+    pub(super) fn wall(nanoseconds: i64) -> i64 {
+        nanoseconds
+    }
+    pub(super) fn since_boot(milliseconds: i64) -> i64 {
+        milliseconds
+    }
+    pub(super) fn moment(now: std::time::Instant) -> std::time::Instant {
+        now
+    }
+    pub(super) fn due(moment: std::time::Instant) -> std::time::Instant {
+        moment
+    }
+}
+
 /// Seconds since the epoch by the wall clock; negative before 1970.
 pub fn now() -> i64 {
-    nanoseconds().div_euclid(1_000_000_000)
+    simulated::wall(nanoseconds()).div_euclid(1_000_000_000)
 }
 
 /// Nanoseconds since the epoch by the wall clock, the clock that file systems stamp with. Good until the year 2262.
@@ -24,16 +44,28 @@ pub fn instant() -> Instant {
     Instant::now()
 }
 
+/// The monotonic clock by which the agent plans: when the next poll is due, how long a fight lasts. Tests have it run faster than
+/// [`instant`], by which programs and networks are waited for.
+pub fn moment() -> Instant {
+    simulated::moment(instant())
+}
+
+/// When a planned moment has come by the machine's own monotonic clock, for whoever waits for it.
+pub fn due(moment: Instant) -> Instant {
+    simulated::due(moment)
+}
+
 /// Seconds since the boot, those of a sleep included.
 pub fn uptime() -> i64 {
-    rustix::system::sysinfo().uptime
+    since_boot() / 1000
 }
 
 /// Milliseconds since the boot, those of a sleep included: setting the wall clock does not move it.
 pub fn since_boot() -> i64 {
     // The kernel has had this clock since 2.6.39.
-    nix::time::clock_gettime(nix::time::ClockId::CLOCK_BOOTTIME)
-        .map_or(0, |time| time.tv_sec().saturating_mul(1000).saturating_add(time.tv_nsec() / 1_000_000))
+    let milliseconds = nix::time::clock_gettime(nix::time::ClockId::CLOCK_BOOTTIME)
+        .map_or(0, |time| time.tv_sec().saturating_mul(1000).saturating_add(time.tv_nsec() / 1_000_000));
+    simulated::since_boot(milliseconds)
 }
 
 /// Which boot this is: the kernel makes a new name for each, and a container, where a sandbox shows that of the machine, has a first
