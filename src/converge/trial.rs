@@ -123,7 +123,7 @@ impl Run<'_> {
         names.extend((oldest..=newest.id).map(before::name));
         keep_link(&desired, &folder, &newest.id.to_string(), &names).map_err(failed)?;
         let path = before::file(&folder, newest.id);
-        Ok(std::mem::take(&mut self.originals).save(&path).map_err(failed)?)
+        Ok(std::mem::take(&mut self.originals).save(&path, commit).map_err(failed)?)
     }
 
     /// Looks at how the generation in force stands, and what is to follow from what this run did and found.
@@ -210,10 +210,9 @@ impl Run<'_> {
         };
         let first = steps.map(step).chain(planned.map(|problem| problem.what)).next();
         let first = first.or_else(|| outcome.problems.first().map(|problem| problem.what.clone()));
-        let error = TrialError::NotWhole {
-            revision: target.desired.revision().to_string(),
-            first: first.unwrap_or_else(|| "a notification could not be delivered".into()),
-        };
+        // What only waits has not failed.
+        let Some(first) = first else { return Ok(()) };
+        let error = TrialError::NotWhole { revision: target.desired.revision().to_string(), first };
         self.give_up(generation, error.into(), None)
     }
 
