@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeSet, HashMap};
 
+use super::guards::obstacle;
 use super::{Report, Run, Stored, Target};
 use crate::apply::{Contents, Outcome, StepOutcome};
-use crate::error::Problem;
+use crate::error::{Explain as _, Problem};
 use crate::plan::Plan;
 use crate::plan::diff::{self, Sides};
 use crate::report::EventKind;
@@ -31,6 +32,7 @@ impl Run<'_> {
         if !self.request.dry_run {
             self.remember(target, &plan, &outcome)?;
             self.weigh(target, &plan, &outcome)?;
+            self.watch_health(target, &outcome)?;
         }
         self.describe(target, &plan, &outcome);
         if !self.request.dry_run {
@@ -40,6 +42,9 @@ impl Run<'_> {
             if let Err(error) = self.fingerprints.save(&self.site.paths.fingerprints()) {
                 self.recorder.keep(error.into());
             }
+        }
+        if self.consider_reboot(target, &plan, &outcome)? {
+            self.reboot()?;
         }
         self.close()?;
         let Run { state, recorder, again, .. } = self;
@@ -76,7 +81,11 @@ impl Run<'_> {
                     status.counts.skipped += 1;
                     format!("skipped, because {because} failed")
                 }
-                Some((StepOutcome::Reported, _)) | None => {
+                _ if step.waits.is_some() => {
+                    status.counts.left += 1;
+                    step.waits.as_ref().map(ToString::to_string).unwrap_or_default()
+                }
+                Some((StepOutcome::Reported | StepOutcome::Waiting, _)) | None => {
                     status.counts.left += 1;
                     format!("to do: {}", plan.steps[position].change.summary)
                 }
@@ -94,7 +103,9 @@ impl Run<'_> {
         }
         let steps = outcome.steps.iter().filter(|step| !done(step)).filter_map(|step| step.problem.clone());
         let problems = steps.chain(outcome.problems.iter().cloned());
-        let planning = plan.problems.iter().chain(&plan.prune_refused).cloned().map(Problem::from);
+        let obstacles = plan.steps.iter().filter_map(obstacle);
+        let planning =
+            plan.problems.iter().chain(&plan.prune_refused).cloned().chain(obstacles).map(Problem::from);
         for problem in problems.chain(planning) {
             self.recorder.keep(problem);
         }
@@ -106,10 +117,11 @@ impl Run<'_> {
             true => Sync::Synced,
             false => Sync::OutOfSync,
         };
+        let unproven = status.checks.iter().any(|check| check.state != Health::Healthy);
         status.health = match (&status.suspended, status.problems.is_empty()) {
             (_, false) => Health::Degraded,
             (Some(_), true) => Health::Suspended,
-            (None, true) if status.trial.is_some() => Health::Progressing,
+            (None, true) if status.trial.is_some() || unproven => Health::Progressing,
             (None, true) => Health::Healthy,
         };
     }
@@ -156,6 +168,7 @@ impl Run<'_> {
                         self.recorder.tell_resource(EventKind::ResourceDrifted, id, &summary, message, now);
                     }
                 }
+                StepOutcome::Waiting => self.tell_waiting(plan, id, &summary, now)?,
                 StepOutcome::Skipped { .. } => {}
             }
         }
@@ -166,6 +179,16 @@ impl Run<'_> {
             }
         }
         self.tell_result(target, now)
+    }
+
+    fn tell_waiting(&mut self, plan: &Plan, id: &ResourceId, summary: &str, now: i64) -> Result<(), Problem> {
+        let step = plan.steps.iter().find(|step| step.resource == *id);
+        let Some(wait) = step.and_then(|step| step.waits.as_ref()) else { return Ok(()) };
+        // Who is in the way may change from run to run; that somebody is, is told once.
+        if self.news(&format!("resource {id}"), wait.code().0)? {
+            self.recorder.tell_resource(EventKind::ResourceWaits, id, summary, format!("{id}: {wait}"), now);
+        }
+        Ok(())
     }
 
     fn tell_result(&mut self, target: &Target, now: i64) -> Result<(), Problem> {
@@ -188,7 +211,7 @@ impl Run<'_> {
 
     /// Brings inventory and applied revision up to date. Nothing is written when nothing is new.
     fn remember(&mut self, target: &Target, plan: &Plan, outcome: &Outcome) -> Result<(), Problem> {
-        if self.recorder.status.suspended.is_some() {
+        if self.is_suspended() {
             return Ok(());
         }
         let settled = self.state.settled()?.is_some_and(|settled| settled == target.key.digest());
@@ -205,7 +228,8 @@ impl Run<'_> {
                 .collect()
         };
         let changed = of(|outcome| *outcome == StepOutcome::Done);
-        let mut failed = of(|outcome| matches!(outcome, StepOutcome::Failed | StepOutcome::Skipped { .. }));
+        let open = |outcome: &StepOutcome| !matches!(outcome, StepOutcome::Done | StepOutcome::Reported);
+        let mut failed = of(open);
         failed.extend(plan.problems.iter().map(|error| error.resource.clone()));
         failed.extend(plan.blocked.iter().map(|blocked| blocked.resource.clone()));
         let now = clock::now();

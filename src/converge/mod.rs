@@ -5,11 +5,14 @@
 mod before;
 mod ending;
 mod failing;
+mod guards;
+mod health;
 mod mending;
 mod news;
 mod pinned;
 mod planning;
 mod proving;
+mod reboot;
 mod site;
 mod time;
 mod trial;
@@ -38,6 +41,7 @@ use crate::system::{Host, clock, fs, replace};
 use crate::trust::Freshness;
 
 pub use failing::report_failure;
+pub use health::HealthError;
 pub use pinned::PinError;
 pub use site::{ConvergeError, Site};
 pub use time::ClockError;
@@ -54,6 +58,12 @@ pub struct Request {
     pub left: BTreeSet<ResourceId>,
     /// Remove what left the branch, however much it is.
     pub prune: bool,
+    /// Take a new revision, however much of what is in force it changes.
+    pub all_changes: bool,
+    /// Do not wait for windows.
+    pub ignore_windows: bool,
+    /// Apply in spite of a suspension.
+    pub ignore_suspension: bool,
     /// Plan, and change nothing.
     pub dry_run: bool,
     /// Read every file's content again.
@@ -71,6 +81,9 @@ impl Default for Request {
             only: BTreeSet::new(),
             left: BTreeSet::new(),
             prune: false,
+            all_changes: false,
+            ignore_windows: false,
+            ignore_suspension: false,
             dry_run: false,
             rehash: false,
             pin: None,
@@ -136,6 +149,8 @@ fn attempt(
     }
     run.judge_clock()?;
     run.judge_memory()?;
+    run.end_suspension()?;
+    run.note_return()?;
     let target = match run.frozen || run.lost {
         true => run.last(),
         false => {
@@ -151,7 +166,7 @@ fn attempt(
     run.check_only(&target)?;
     // What led here outlives a death in the middle of what follows.
     run.keep_told()?;
-    let (target, plan) = run.plan(target, progress)?;
+    let (target, plan) = run.guarded(target, progress)?;
     let outcome = run.apply(&target, &plan, progress)?;
     let report = run.end(&target, plan, outcome);
     // The process ends soon, and thousands of small pieces need not be given back one by one before it does.
@@ -288,7 +303,7 @@ impl<'a> Run<'a> {
         let now = clock::now();
         self.recorder.status.suspended =
             self.state.suspension()?.filter(|suspension| suspension.until.is_none_or(|until| until > now));
-        if self.request.dry_run || self.recorder.status.suspended.is_some() {
+        if self.request.dry_run || self.is_suspended() {
             return Ok(Outcome::default());
         }
         if !target.known {

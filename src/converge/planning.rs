@@ -19,6 +19,7 @@ use crate::state::Cause;
 use crate::system::fs::Rehash;
 use crate::system::observe::Observed;
 use crate::system::packages::Simulation;
+use crate::system::probe::Probe;
 use crate::system::{clock, packages};
 
 /// An index younger than this is not fetched again for a version that it does not have.
@@ -52,7 +53,7 @@ impl Run<'_> {
         }
     }
 
-    fn make(&mut self, target: &Target, progress: &mut Tell<'_>) -> Result<Plan, Problem> {
+    pub(super) fn make(&mut self, target: &Target, progress: &mut Tell<'_>) -> Result<Plan, Problem> {
         let resources = &target.desired.rendered().resources;
         let settled = self.state.settled()?.is_some_and(|settled| settled == target.key.digest());
         let inventory = if settled { Vec::new() } else { self.inventory()? };
@@ -66,7 +67,10 @@ impl Run<'_> {
         let needs = plan::needs(resources, &inventory, &forbidden);
         let rehash = if self.request.rehash { Rehash::Always } else { Rehash::Never };
         let mut observed = self.host.observe(&needs, &mut self.fingerprints, rehash)?;
-        let scope = Scope { forbidden, settled, ..self.scope(target)? };
+        let rules = &target.desired.rendered().rules;
+        let confirmed = inventory.iter().map(|managed| &managed.declared.id);
+        let confirmed = confirmed.filter(|id| rules.may_remove(id, clock::now())).cloned().collect();
+        let scope = Scope { forbidden, settled, confirmed, ..self.scope(target)? };
         let mut plan = plan::make(resources, &inventory, &observed, &scope)?;
         match self.consult(&plan, &needs.offers, &mut observed, progress) {
             Ok(true) => plan = plan::make(resources, &inventory, &observed, &scope)?,
@@ -80,6 +84,10 @@ impl Run<'_> {
                 plan.withdraw(forbidden);
             }
             self.simulate(&mut plan, &law);
+            self.spare_what_is_used(&mut plan, resources, &observed);
+        }
+        if !target.known || !site.settings.law.is_empty() {
+            plan.problems.extend(forbidden_checks(target, &law));
         }
         if !target.known && !target.pinned && !self.request.dry_run {
             let known = self.changed_before()?;
@@ -122,8 +130,7 @@ impl Run<'_> {
             left: self.request.left.clone(),
             prune,
             owed,
-            forbidden: BTreeMap::new(),
-            settled: false,
+            ..Scope::default()
         })
     }
 
@@ -194,6 +201,16 @@ impl Run<'_> {
             "declare the packages that shall go as `ensure = \"absent\"`, or choose versions that fit together",
         );
     }
+}
+
+/// Health checks whose programs the host forbids.
+fn forbidden_checks(target: &Target, law: &Law) -> Vec<PlanError> {
+    let checks = target.desired.rendered().health.iter();
+    let forbidden = checks.filter_map(|check| match &check.probe {
+        Probe::Command { argv, .. } => law.allows_check(&check.name, argv).err(),
+        _ => None,
+    });
+    forbidden.collect()
 }
 
 /// What a simulated transaction would change although the host forbids it, if only as a dependency.

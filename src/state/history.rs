@@ -30,6 +30,8 @@ pub enum Cause {
     Boot,
     /// A generation is on trial, and it is time to look at it.
     Trial,
+    /// A health check is not good, and it is time to look at it again.
+    Health,
 }
 
 impl Cause {
@@ -42,14 +44,22 @@ impl Cause {
             Cause::Operator => "operator",
             Cause::Boot => "boot",
             Cause::Trial => "trial",
+            Cause::Health => "health",
         }
     }
 
     /// The cause that has this word.
     pub fn from_word(word: &str) -> Option<Cause> {
-        [Cause::Poll, Cause::Period, Cause::Drift, Cause::Operator, Cause::Boot, Cause::Trial]
-            .into_iter()
-            .find(|cause| cause.word() == word)
+        let all = [
+            Cause::Poll,
+            Cause::Period,
+            Cause::Drift,
+            Cause::Operator,
+            Cause::Boot,
+            Cause::Trial,
+            Cause::Health,
+        ];
+        all.into_iter().find(|cause| cause.word() == word)
     }
 }
 
@@ -230,6 +240,7 @@ fn step(row: &Row<'_>) -> rusqlite::Result<StepRecord> {
         "done" => StepOutcome::Done,
         "failed" => StepOutcome::Failed,
         "skipped" => StepOutcome::Skipped { because: resource(row, 6)? },
+        "waiting" => StepOutcome::Waiting,
         _ => StepOutcome::Reported,
     };
     Ok(StepRecord {
@@ -294,6 +305,7 @@ pub(super) fn insert_step(
         StepOutcome::Failed => ("failed", None),
         StepOutcome::Skipped { because } => ("skipped", Some(because.to_string())),
         StepOutcome::Reported => ("reported", None),
+        StepOutcome::Waiting => ("waiting", None),
     };
     transaction
         .prepare_cached("INSERT OR REPLACE INTO steps VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)")?

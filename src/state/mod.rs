@@ -11,6 +11,7 @@ pub mod error;
 pub mod events;
 pub mod facts;
 pub mod generations;
+pub mod health;
 pub mod history;
 pub mod inventory;
 pub mod journal;
@@ -20,8 +21,9 @@ mod schema;
 
 pub use error::StateError;
 pub use events::Told;
-pub use facts::{Ahead, Beginning, Mark, News, Suspension, TimeSeen};
+pub use facts::{Ahead, Beginning, Mark, News, Reboot, Suspension, TimeSeen};
 pub use generations::{Generation, LostRemote, Pin, Standing, Trial};
+pub use health::{Watch, Watches};
 pub use history::{Cause, Counts, Run, RunResult, RunStart, StepRecord};
 pub use inventory::Entry;
 pub use journal::{Finished, Intent, Notification, Owed, Unfinished};

@@ -104,9 +104,14 @@ pub(super) fn connect(path: &Path, write: bool) -> Result<Connection, StateError
 
 /// Brings an older database, or an empty file, to the present version.
 pub(super) fn migrate(state: &mut State, folder: &Path) -> Result<(), StateError> {
-    fill(state)?;
     let marker = folder.join(MARKER);
-    if look(&marker)?.is_none() {
+    let created = look(&marker)?.is_some();
+    if created && check_version(state)? == 0 {
+        // A few bytes are an empty database to SQLite.
+        return Err(StateError::Gone { path: state.path.clone() });
+    }
+    fill(state)?;
+    if !created {
         let create = || {
             OpenOptions::new().write(true).create_new(true).mode(0o600).open(&marker)?.sync_all()?;
             File::open(folder)?.sync_all()

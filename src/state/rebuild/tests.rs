@@ -119,7 +119,7 @@ fn a_damaged_database_is_put_together_again() {
         state.verify().unwrap();
         assert_eq!(state.high_water().unwrap(), Some(mark("c", 7)), "damage {number}");
         assert_eq!(state.time_seen().unwrap().map(|seen| seen.floor), Some(77), "damage {number}");
-        assert!(state.suspension().unwrap().is_some(), "damage {number}");
+        assert!(state.suspension().unwrap().is_some(), "damage {number} of {}: {rebuilt:?}", damages.len());
         assert!(rebuilt.marked, "damage {number}: {rebuilt:?}");
         let created = state.inventory().unwrap().iter().filter(|entry| entry.created).count();
         salvaged += usize::from(created > 0);
