@@ -173,8 +173,9 @@ impl<'a> Run<'a> {
         let started = clock::instant();
         let mut host = Host::open();
         host.connect();
-        let mut state = State::open(&site.paths.state)?;
+        State::prepare(&site.paths.state)?;
         let lock = site.lock(progress)?;
+        let mut state = State::open(&site.paths.state)?;
         let mut recorder = Recorder::default();
         recorder.status.cause = request.cause.word().to_owned();
         recorder.status.sandbox.clone_from(&request.sandbox);

@@ -5,6 +5,7 @@
 
 pub mod agent;
 pub mod poll;
+pub mod program;
 mod runs;
 pub mod schedule;
 mod supervisor;

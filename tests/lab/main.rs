@@ -17,3 +17,4 @@ mod privileges;
 mod self_test;
 mod support;
 mod trust;
+mod upgrade;

@@ -66,6 +66,15 @@ impl Systemd {
         self.runtime.block_on(self.reload())
     }
 
+    /// Has a unit restarted, and does not wait for that: it may be the one that asks.
+    ///
+    /// # Errors
+    /// systemd refuses or does not answer.
+    pub fn restart_later(&self, unit: &str) -> Result<(), SystemdError> {
+        let reply = self.runtime.block_on(self.bus.manager("RestartUnit", &(unit, "replace")));
+        reply.map(drop).map_err(|source| call_error(format!("restart {unit}"), source))
+    }
+
     async fn reload(&self) -> Result<(), SystemdError> {
         let reply = self.bus.manager("Reload", &()).await;
         reply.map(drop).map_err(|source| call_error("read its unit files again", source))
