@@ -261,6 +261,7 @@ impl<'a> Run<'a> {
         }
         if !target.known {
             self.open_generation(target, plan)?;
+            self.state.unsettle()?;
             // From here on this is what is enforced, whether or not all of it succeeds at once.
             let path = self.site.paths.desired();
             target

@@ -141,8 +141,9 @@ fn touches(effect: &Effect) -> bool {
 
 /// A path of the kind, one below it, or one above it, whose removal or whose owner takes it along.
 fn is_path(path: &std::path::Path) -> bool {
-    let unit_file =
-        path.starts_with("/etc/systemd/system") && path.iter().any(|name| has_word(&name.to_string_lossy()));
+    let unit_file = path
+        .strip_prefix("/etc/systemd/system")
+        .is_ok_and(|below| below.iter().any(|name| has_word(&name.to_string_lossy())));
     unit_file
         || PATHS.iter().any(|known| path.starts_with(known) || std::path::Path::new(known).starts_with(path))
 }
@@ -186,6 +187,7 @@ mod tests {
             path("/etc/motd"),
             path("/etc/nginx/nginx.conf"),
             path("/etc/hostsfile"),
+            path("/etc/systemd/system/app.service"),
             unit("nginx.service", UnitAction::Restart),
             unit("nftables.service", UnitAction::ResetFailed),
             package("nginx"),

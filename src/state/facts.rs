@@ -246,6 +246,17 @@ impl State {
         self.set_fact("settled", Some(&key))
     }
 
+    /// Notes that the inventory tells no desired state exactly: another one is about to be applied.
+    ///
+    /// # Errors
+    /// The state cannot be read or written.
+    pub fn unsettle(&mut self) -> Result<(), StateError> {
+        match self.settled()? {
+            Some(_) => self.set_fact("settled", None::<&String>),
+            None => Ok(()),
+        }
+    }
+
     /// Notes the state of a subject (`poll`, `trust`, `sync`, a resource) and says whether it is another than before, so that
     /// only transitions are reported. Nothing is written when it is the same; an empty state is the one that needs no report at
     /// first.

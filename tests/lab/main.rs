@@ -14,6 +14,7 @@ mod hostile;
 mod packages;
 mod packaging;
 mod privileges;
+mod rollback;
 mod self_test;
 mod support;
 mod trust;

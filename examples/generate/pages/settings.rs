@@ -100,7 +100,7 @@ fn setting(field: &Field, defaults: &Value) -> Setting {
     let plain =
         field.kind.strip_prefix("Option<").and_then(|kind| kind.strip_suffix('>')).unwrap_or(&field.kind);
     let kind = match plain {
-        "String" => "string",
+        "String" | "Guarding" => "string",
         "bool" => "boolean",
         "u8" | "u32" | "u64" => "integer",
         "Span" => "duration",

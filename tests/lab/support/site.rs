@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::command::Output;
 use super::fleet::{Fleet, Signer};
 use super::git_server::{GitServer, Place};
-use super::host::{Host, HostOptions};
+use super::host::{Host, HostOptions, Network};
 
 /// How long anything may take on a busy machine before a test gives up.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -33,6 +33,8 @@ pub enum Served {
     Daemon,
     /// As a folder of the host, which outlives its power cuts.
     Folder,
+    /// By `git daemon` on the lab's bridge: there is a real link to be cut.
+    Bridge,
 }
 
 /// How to set up a site.
@@ -101,6 +103,11 @@ impl Site {
         let (server, url) = match options.served {
             Served::Daemon => {
                 let server = GitServer::git(&fleet.repositories(), Place::In(&host));
+                let url = server.url("fleet");
+                (server, url)
+            }
+            Served::Bridge => {
+                let server = GitServer::git(&fleet.repositories(), Place::Bridge);
                 let url = server.url("fleet");
                 (server, url)
             }
@@ -272,7 +279,8 @@ fn install(options: &SiteOptions<'_>, fleet: &Fleet) -> Host {
     }
     binds.extend(options.binds.iter().cloned());
     // They are there before it boots: systemd itself makes user and folders.
-    let host = Host::boot(HostOptions { name: options.name, binds, ..HostOptions::default() });
+    let network = if options.served == Served::Bridge { Network::Bridge } else { Network::default() };
+    let host = Host::boot(HostOptions { name: options.name, binds, network, ..HostOptions::default() });
     let (source, agent) = match options.pace {
         Pace::Manual => ("poll = \"1d\"", "check = \"1d\"\nevents = false"),
         Pace::Live => ("poll = \"1s\"", "check = \"1d\""),

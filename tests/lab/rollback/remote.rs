@@ -1,0 +1,137 @@
+//! A change that cuts the host from its remote is taken back, whatever it is, and whoever dies meanwhile.
+
+use std::time::Duration;
+
+use super::{codes, generations};
+use crate::support::lab_is_enabled;
+use crate::support::site::{FLEET, ROLE, Served, Site, SiteOptions};
+
+const BASE: &str = "[file.\"/srv/app.conf\"]\ncontent = \"former\\n\"\n";
+
+/// Polls often, and gives a change ten seconds to show that the remote is still there.
+const SETTINGS: &str = "\n[rollback]\nremote-within = \"10s\"\n";
+
+/// A unit of the network's kind that makes the remote unreachable while it is active.
+fn cutting(how: &str, back: &str) -> String {
+    format!(
+        "{BASE}
+[file.\"/srv/new\"]
+content = \"new\\n\"
+
+[unit.\"network-cut.service\".Service]
+Type = \"oneshot\"
+RemainAfterExit = true
+ExecStart = \"{how}\"
+ExecStop = \"{back}\"
+
+[service.network-cut]
+running = true
+"
+    )
+}
+
+fn site(name: &'static str) -> Site {
+    let files = [("fleet.toml", FLEET), (ROLE, BASE)];
+    Site::enrolled(&SiteOptions {
+        name,
+        pace: crate::support::site::Pace::Hasty,
+        served: Served::Bridge,
+        settings: SETTINGS,
+        files: &files,
+        ..Default::default()
+    })
+}
+
+/// Waits until the change was given up and everything is back.
+fn wait_back(site: &Site, bad: &str) {
+    let status = site.wait_status("the change to be given up", |run| {
+        run["pinned"]["from"] == bad
+            && run["pinned"]["whole"] == true
+            && run["pinned"]["lost_remote"].is_null()
+    });
+    assert_eq!(codes(&status), ["E393"], "{status:#}");
+    assert_eq!(status["run"]["pinned"]["reason"]["code"], "E390", "{status:#}");
+    site.holds("grep -qx former /srv/app.conf; not test -e /srv/new; not systemctl is-active network-cut");
+}
+
+/// The remote is reached again: a newer commit arrives.
+fn goes_on(site: &Site) {
+    site.declare(&BASE.replace("former", "newer"));
+    site.host.wait_for("grep -qx newer /srv/app.conf", Duration::from_secs(30));
+    site.wait_synced();
+}
+
+#[test]
+fn a_route_that_leads_nowhere_is_taken_back() {
+    if !lab_is_enabled() {
+        return;
+    }
+    let site = site("route");
+    let (how, back) =
+        ("/usr/sbin/ip route add blackhole 10.213.0.1/32", "/usr/sbin/ip route del blackhole 10.213.0.1/32");
+    let bad = site.declare(&cutting(how, back));
+    site.host.wait_for("test -e /srv/new", Duration::from_secs(30));
+    wait_back(&site, &bad);
+    goes_on(&site);
+}
+
+#[test]
+fn a_link_that_is_down_comes_back_though_agent_and_host_die() {
+    if !lab_is_enabled() {
+        return;
+    }
+    let site = site("link");
+    let (how, back) = ("/usr/sbin/ip link set host0 down", "/usr/sbin/ip link set host0 up");
+    // It comes again with each boot.
+    let role = cutting(how, back).replace("running = true", "running = true\nenabled = true");
+    let bad = site.declare(&format!(
+        "{role}\n[unit.\"network-cut.service\".Install]\nWantedBy = \"multi-user.target\"\n"
+    ));
+    site.host.wait_for("systemctl is-active network-cut", Duration::from_secs(30));
+    site.wait_status("the trial", |run| run["trial"]["poll"] == true);
+    site.holds("systemctl kill -s KILL abide");
+    site.host.power_cut();
+    site.host.restart();
+    site.host.wait_for("systemctl is-active network-cut || test ! -e /srv/new", Duration::from_secs(30));
+    wait_back(&site, &bad);
+    goes_on(&site);
+}
+
+#[test]
+fn a_harmless_change_of_the_network_passes() {
+    if !lab_is_enabled() {
+        return;
+    }
+    let site = site("harmless");
+    site.declare(&cutting("/bin/true", "/bin/true"));
+    site.host.wait_for("test -e /srv/new", Duration::from_secs(30));
+    site.wait_synced();
+    assert_eq!(generations(&site), [(2, "good".into()), (1, "good".into())]);
+    let events = site.host.sh("abide events -o json").success();
+    assert!(events.contains("generation-tried") && events.contains("generation-good"), "{events}");
+}
+
+#[test]
+fn a_change_is_innocent_of_a_server_that_goes_away() {
+    if !lab_is_enabled() {
+        return;
+    }
+    let site = site("innocent");
+    // The server goes away in the middle of the run.
+    let wait = "touch /srv/begun; until test -e /srv/go; do sleep 0.1; done; touch /srv/done";
+    let role = cutting("/bin/true", "/bin/true");
+    let good = site.declare(&format!(
+        "{role}\n[command.wait]\nargv = [\"/bin/sh\", \"-c\", \"{wait}\"]\ncreates = \"/srv/done\"\n"
+    ));
+    site.host.wait_for("test -e /srv/begun", Duration::from_secs(30));
+    site.server.freeze();
+    site.holds("touch /srv/go");
+    site.wait_status("the change to be given up", |run| run["pinned"]["from"] == good.as_str());
+    site.host.wait_for("test ! -e /srv/new", Duration::from_secs(30));
+    site.wait_status("more time than a guilty change needs to show itself", |run| {
+        run["trial"]["poll"] == false
+    });
+    site.server.thaw();
+    site.host.wait_for("test -e /srv/new", Duration::from_secs(90));
+    site.wait_synced();
+}
