@@ -46,6 +46,8 @@ pub mod state;
 
 pub mod system;
 
+pub mod upgrade;
+
 pub mod daemon;
 
 pub mod enroll;

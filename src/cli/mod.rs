@@ -11,6 +11,7 @@ pub mod enroll;
 pub mod events;
 pub mod facts;
 pub mod fetch;
+pub mod guard;
 pub mod heartbeat;
 pub mod history;
 pub mod init;
@@ -136,6 +137,8 @@ enum Command {
     Enroll(enroll::Arguments),
     Agent(agent::Arguments),
     Fetch(fetch::Arguments),
+    #[command(hide = true)]
+    Guard(guard::Arguments),
 }
 
 /// What a command returns: its exit code, or the problem that ended it.
@@ -278,6 +281,7 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
         Command::Tree(arguments) => tree::run(&global, &arguments),
         Command::Enroll(arguments) => enroll::run(&global, &arguments),
         Command::Fetch(arguments) => fetch::run(&global, &arguments),
+        Command::Guard(arguments) => guard::run(&arguments),
         Command::Agent(arguments) => agent::run(&global, &arguments),
         Command::History(arguments) => history::run(&global, &arguments),
         Command::Events(arguments) => events::run(&global, &arguments),

@@ -111,12 +111,8 @@ fn opened_by(steps: &[Step], folder: &Path) -> State {
 fn an_older_program_goes_on_where_the_newer_one_lets_it_and_trust_stays() {
     let present = u32::try_from(MIGRATIONS.len()).unwrap();
     let folder = tempfile_folder();
-    let mark = |commit: &str| Mark {
-        commit: commit.into(),
-        payload: "p".into(),
-        time: 3,
-        introduction: "i".into(),
-    };
+    let mark =
+        |commit: &str| Mark { commit: commit.into(), payload: "p".into(), time: 3, introduction: "i".into() };
     State::open(folder.path()).unwrap().raise(&mark("old")).unwrap();
     // The newer one adds a table, and believes more than before.
     let mut newer = opened_by(&later(present), folder.path());

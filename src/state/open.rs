@@ -99,11 +99,7 @@ pub(super) fn migrate(state: &mut State, folder: &Path) -> Result<(), StateError
     migrate_by(state, folder, schema::MIGRATIONS)
 }
 
-pub(super) fn migrate_by(
-    state: &mut State,
-    folder: &Path,
-    known: &[schema::Step],
-) -> Result<(), StateError> {
+pub(super) fn migrate_by(state: &mut State, folder: &Path, known: &[schema::Step]) -> Result<(), StateError> {
     let version = version_by(state, known)?;
     let steps = known.get(version as usize..).unwrap_or_default();
     if !steps.is_empty() {

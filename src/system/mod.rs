@@ -29,6 +29,8 @@ pub mod lock;
 
 pub mod places;
 
+pub mod process;
+
 pub mod replace;
 
 pub mod sandbox;

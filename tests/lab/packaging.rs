@@ -99,7 +99,7 @@ impl Enrolled {
         let introduction = fleet.publish("Begin", &alice, &files);
         let server = GitServer::git(&fleet.repositories(), Place::In(host));
         host.sh(
-            "sed -i 's/^#poll = .*/poll = \"1s\"/; s/^#jitter = .*/jitter = \"0s\"/' /etc/abide/abide.toml",
+            "sed -i 's/^#upgrade-within = .*/upgrade-within = \"8s\"/; s/^#poll = .*/poll = \"1s\"/; s/^#jitter = .*/jitter = \"0s\"/' /etc/abide/abide.toml",
         )
         .success();
         let url = server.url("fleet");

@@ -10,6 +10,15 @@ use crate::support::command::run;
 use crate::support::host::{Host, HostOptions, Root};
 use crate::support::lab_is_enabled;
 
+/// A version that ends at once whatever is asked of it.
+const CRASHES: &str = "2.1.0";
+
+/// A version that never answers.
+const HANGS: &str = "2.2.0";
+
+/// A version whose package cannot be installed whole; only as a deb, since rpm leaves it at a warning.
+const FAILS: &str = "2.3.0";
+
 /// Packages of all versions, as files of one archive for each family.
 struct Archive {
     folder: PathBuf,
@@ -23,6 +32,13 @@ fn archive() -> &'static Archive {
         for version in ["1.0.0", "2.0.0"] {
             pack(&folder, version, &program);
         }
+        for (version, does) in [(CRASHES, "exit 1"), (HANGS, "exec sleep 10000")] {
+            let script = folder.join(format!("program-{version}"));
+            std::fs::write(&script, format!("#!/bin/sh\n{does}\n")).expect("a file");
+            run("chmod", &["+x", text(&script)], b"").success();
+            pack(&folder, version, &script);
+        }
+        break_script(&folder);
         Archive { folder }
     })
 }
@@ -32,6 +48,18 @@ fn pack(folder: &Path, version: &str, program: &Path) {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/build");
     let (program, folder) = (text(program), text(folder));
     run(script, &["--quick", "--binary", program, "--version", version, "--output", folder], b"").success();
+}
+
+/// The good version once more, in a deb whose script fails.
+fn break_script(folder: &Path) {
+    let script = format!(
+        "cd {} && rm -rf broken && dpkg-deb -R abide_2.0.0-1_*.deb broken && \
+         printf '#!/bin/sh\\nexit 1\\n' >broken/DEBIAN/postinst && \
+         sed -i 's/^Version: .*/Version: {FAILS}-1/' broken/DEBIAN/control && \
+         dpkg-deb -Znone --root-owner-group -b broken \"$(ls abide_2.0.0-1_*.deb | sed s/2.0.0/{FAILS}/)\" && rm -rf broken",
+        text(folder)
+    );
+    run("sh", &["-c", &script], b"").success();
 }
 
 fn text(path: &Path) -> &str {
@@ -52,11 +80,14 @@ fn host(root: Root) -> Host {
             host.write("/etc/apt/sources.list.d/test.list", "deb [trusted=yes] file:/srv/archive ./\n");
         }
         Root::Rpm => {
-            let repository = "[test]\nname=test\nbaseurl=file:///srv/archive\ngpgcheck=0\nmetadata_expire=0\n";
+            let repository =
+                "[test]\nname=test\nbaseurl=file:///srv/archive\ngpgcheck=0\nmetadata_expire=0\n";
             host.write("/etc/yum.repos.d/test.repo", repository);
         }
     }
-    offer(&host, root, &["1.0.0", "2.0.0"]);
+    let every = ["1.0.0", "2.0.0", CRASHES, HANGS, FAILS];
+    let last = if matches!(root, Root::Rpm) { every.len() - 1 } else { every.len() };
+    offer(&host, root, &every[..last]);
     match root {
         Root::Debian => host.sh("DEBIAN_FRONTEND=noninteractive apt-get -q -y install abide=1.0.0-1"),
         Root::Rpm => host.sh("dnf -q -y install abide-1.0.0"),
@@ -67,7 +98,8 @@ fn host(root: Root) -> Host {
 
 /// Lets the archive offer these versions and no others.
 fn offer(host: &Host, root: Root, versions: &[&str]) {
-    let files = |pattern: &dyn Fn(&str) -> String| versions.iter().map(|v| pattern(v)).collect::<Vec<_>>().join(" ");
+    let files =
+        |pattern: &dyn Fn(&str) -> String| versions.iter().map(|v| pattern(v)).collect::<Vec<_>>().join(" ");
     match root {
         Root::Debian => {
             // dpkg-scanpackages is not on hosts: the fields that apt needs, from the packages themselves.
@@ -155,4 +187,79 @@ fn dnf_brings_another_abide_amid_a_run_and_the_former_one_again() {
     if lab_is_enabled() {
         amid_a_run_and_back(Root::Rpm);
     }
+}
+
+/// The former version is back by itself, and everything says so.
+#[track_caller]
+fn is_back(host: &Host, root: Root, commit: &str) {
+    let given_up =
+        format!("{{ abide status -o json || true; }} | grep -A4 '\"from\": \"{commit}\"' | grep -q E395");
+    host.wait_for(&given_up, SOON);
+    host.wait_for("test ! -e /var/lib/abide/guard && ! systemctl is-active --quiet abide-guard", SOON);
+    assert_eq!(version(host, root), "1.0.0-1 installed");
+    host.sh("test ! -e /etc/systemd/system/abide-guard.service && systemctl is-active --quiet abide")
+        .success();
+    let status = host.sh("abide status -o json").stdout;
+    assert!(
+        status.contains("\"health\": \"Degraded\"") && status.contains("does not work on this host"),
+        "{status}"
+    );
+    // It is not tried again.
+    assert_eq!(host.sh("abide sync").code, 2);
+    assert_eq!(version(host, root), "1.0.0-1 installed");
+    assert!(host.sh("abide events").success().contains("[E395]"));
+}
+
+#[track_caller]
+fn works(host: &Host, root: Root, enrolled: &Enrolled) {
+    let commit = enrolled.publish("[package.abide]\nversion = \"2.0.0\"\n");
+    converged(host, &commit);
+    host.wait_for("test ! -e /var/lib/abide/guard", SOON);
+    assert_eq!(version(host, root), "2.0.0-1 installed");
+    converged(host, &commit);
+    assert_eq!(host.sh("systemctl --failed --no-legend").success(), "");
+}
+
+fn what_does_not_work_is_replaced(root: Root, versions: &[&str]) {
+    let host = host(root);
+    let enrolled = Enrolled::new(&host, "");
+    host.wait_for("abide status", SOON);
+    for bad in versions {
+        let role =
+            format!("[package.abide]\nversion = \"{bad}\"\n[file.\"/etc/brought\"]\ncontent = \"{bad}\"\n");
+        let commit = enrolled.publish(&role);
+        is_back(&host, root, &commit);
+        assert_eq!(host.sh("test -e /etc/brought").code, 1, "the whole commit is given up");
+        no_run_was_interrupted(&host);
+    }
+    works(&host, root, &enrolled);
+}
+
+#[test]
+fn a_deb_that_does_not_work_is_replaced_by_the_former_one() {
+    if lab_is_enabled() {
+        what_does_not_work_is_replaced(Root::Debian, &[CRASHES, HANGS, FAILS]);
+    }
+}
+
+#[test]
+fn an_rpm_that_does_not_work_is_replaced_by_the_former_one() {
+    if lab_is_enabled() {
+        what_does_not_work_is_replaced(Root::Rpm, &[CRASHES]);
+    }
+}
+
+#[test]
+fn a_power_cut_amid_an_upgrade_does_not_keep_the_former_one_away() {
+    if !lab_is_enabled() {
+        return;
+    }
+    let host = host(Root::Debian);
+    let enrolled = Enrolled::new(&host, "");
+    host.wait_for("abide status", SOON);
+    let commit = enrolled.publish(&role(CRASHES, false));
+    host.wait_for("test -e /run/begun", SOON);
+    host.power_cut();
+    host.restart();
+    is_back(&host, Root::Debian, &commit);
 }
