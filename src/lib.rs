@@ -24,6 +24,8 @@ pub mod error;
 
 pub mod progress;
 
+pub mod failpoint;
+
 pub mod config;
 
 pub mod source;

@@ -1477,13 +1477,17 @@ _abide() {
             return 0
             ;;
         abide__subcmd__sync)
-            opts="-o -h -V --only --dry-run --wait --no-fetch --prune --rehash --cause --output --config-dir --state-dir --spool-dir --run-dir --help --version"
+            opts="-o -h -V --only --dry-run --wait --no-fetch --prune --rehash --leave --cause --output --config-dir --state-dir --spool-dir --run-dir --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
                 --only)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --leave)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -72,6 +72,7 @@ complete -c abide -n "__fish_abide_using_subcommand diff" -l run-dir -d 'Runtime
 complete -c abide -n "__fish_abide_using_subcommand diff" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c abide -n "__fish_abide_using_subcommand diff" -s V -l version -d 'Print version'
 complete -c abide -n "__fish_abide_using_subcommand sync" -l only -d 'Only these resources, as `kind:name`' -r
+complete -c abide -n "__fish_abide_using_subcommand sync" -l leave -d 'Report these and leave them as they are; set by the agent while somebody keeps changing them back' -r
 complete -c abide -n "__fish_abide_using_subcommand sync" -l cause -d 'Why the run is made; set by the agent' -r
 complete -c abide -n "__fish_abide_using_subcommand sync" -s o -l output -d 'How to print the answer' -r -f -a "text\t'For people'
 json\t'For programs'"

@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 
 use super::effector::UnitChange;
-use super::failpoint::reach;
 use super::run::Work;
 use super::schedule::Place;
 use super::{ApplyError, Effector, StepOutcome, units};
+use crate::failpoint::reach;
 use crate::plan::UnitAction;
 use crate::progress::Progress;
 use crate::resource::ResourceId;
@@ -55,7 +55,7 @@ impl<E: Effector> Work<'_, E> {
         {
             self.problems.push(problem);
         }
-        reach("owed reload done")?;
+        reach("owed reload done");
         let blocked: BTreeSet<&ResourceId> = self
             .results
             .iter()
@@ -85,7 +85,7 @@ impl<E: Effector> Work<'_, E> {
                 }
             }
         }
-        reach("owed units told")?;
+        reach("owed units told");
         // The plan was made with what is owed in mind: a command that it found as declared does not want to be run.
         let unwanted = |notification: &Notification| match notification {
             Notification::Refresh(resource) => self.plan.unchanged.contains(resource),
@@ -94,7 +94,7 @@ impl<E: Effector> Work<'_, E> {
         finished.paid.extend(owed.into_iter().map(|owed| owed.notification).filter(unwanted));
         if !finished.paid.is_empty() {
             self.state.complete(self.number, &finished)?;
-            reach("owed paid")?;
+            reach("owed paid");
         }
         Ok(())
     }

@@ -72,13 +72,16 @@ pub trait Effector {
     fn user(&mut self, action: &UserAction) -> Result<(), Problem>;
     /// Creates, changes or removes a group.
     fn group(&mut self, action: &GroupAction) -> Result<(), Problem>;
-    /// Runs a program to its end.
-    fn run(&mut self, run: &Run) -> Result<(), Problem>;
+    /// Runs a program to its end. How that was stays known under the ticket, whatever becomes of us, until it is forgotten.
+    fn run(&mut self, run: &Run, ticket: &str) -> Result<(), Problem>;
+    /// Forgets how the last program ended.
+    fn forget_command(&mut self) -> Result<(), Problem>;
 
     /// Removes what a run that died had staged for these paths.
     fn clean_temporaries(&mut self, paths: &[PathBuf]) -> Result<(), Problem>;
     /// Waits for a package transaction that outlived its run, and repairs one that was interrupted.
     fn settle_packages(&mut self) -> Result<(), Problem>;
-    /// Waits for a command that outlived its run.
-    fn settle_commands(&mut self) -> Result<(), Problem>;
+    /// Waits for a command that outlived its run, and forgets it. Its exit code, if it is the one of this ticket, and ended by itself
+    /// in time.
+    fn settle_commands(&mut self, ticket: &str) -> Result<Option<i32>, Problem>;
 }

@@ -6,8 +6,9 @@ use std::collections::{BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 
 use super::schedule::{Place, path};
-use super::{ApplyError, Contents, Effector, failpoint::reach};
+use super::{Contents, Effector};
 use crate::error::Problem;
+use crate::failpoint::reach;
 use crate::plan::{Effect, Step, WriteFile};
 
 /// What became of each effect of a batch: `None` for one that was not tried because something before it failed.
@@ -30,18 +31,18 @@ pub(super) fn execute<E: Effector>(
     steps: &[Step],
     places: &[Place],
     contents: &dyn Contents,
-) -> Result<Results, ApplyError> {
+) -> Results {
     let staged = places.iter().map(|_| None).collect();
     let results = places.iter().map(|_| None).collect();
     let mut batch = Batch { effector, steps, places, results, staged, failed: HashSet::new() };
-    batch.prepare(contents)?;
+    batch.prepare(contents);
     batch.validate();
     batch.sync();
-    reach("everything staged")?;
-    batch.put_in_place()?;
+    reach("everything staged");
+    batch.put_in_place();
     batch.sync_directories();
-    reach("directories synced")?;
-    Ok(batch.results)
+    reach("directories synced");
+    batch.results
 }
 
 impl<'a, E: Effector> Batch<'a, E> {
@@ -66,7 +67,7 @@ impl<'a, E: Effector> Batch<'a, E> {
     }
 
     /// Makes directories and stages files.
-    fn prepare(&mut self, contents: &dyn Contents) -> Result<(), ApplyError> {
+    fn prepare(&mut self, contents: &dyn Contents) {
         for index in 0..self.places.len() {
             if self.is_blocked(index) {
                 // Whoever needs this step is blocked too.
@@ -77,7 +78,7 @@ impl<'a, E: Effector> Batch<'a, E> {
                 Effect::MakeDirectory { path, attributes } => {
                     let result = self.effector.make_directory(path, attributes);
                     self.set(index, result);
-                    reach("directory made")?;
+                    reach("directory made");
                 }
                 Effect::WriteFile(file) => {
                     let staged =
@@ -86,12 +87,11 @@ impl<'a, E: Effector> Batch<'a, E> {
                         Ok(staged) => self.staged[index] = Some(staged),
                         Err(problem) => self.set(index, Err(problem)),
                     }
-                    reach("file staged")?;
+                    reach("file staged");
                 }
                 _ => {}
             }
         }
-        Ok(())
     }
 
     fn validate(&mut self) {
@@ -123,7 +123,7 @@ impl<'a, E: Effector> Batch<'a, E> {
         }
     }
 
-    fn put_in_place(&mut self) -> Result<(), ApplyError> {
+    fn put_in_place(&mut self) {
         for index in 0..self.places.len() {
             if self.results[index].is_some() {
                 continue;
@@ -135,9 +135,8 @@ impl<'a, E: Effector> Batch<'a, E> {
             }
             let result = self.put(index);
             self.set(index, result);
-            reach("put in place")?;
+            reach("put in place");
         }
-        Ok(())
     }
 
     fn put(&mut self, index: usize) -> Result<(), Problem> {

@@ -322,12 +322,13 @@ impl Effector for LocalHost<'_> {
         Ok(())
     }
 
-    fn run(&mut self, run: &Run) -> Result<(), Problem> {
+    fn run(&mut self, run: &Run, ticket: &str) -> Result<(), Problem> {
         self.remount();
         let program = run.argv.first().cloned().unwrap_or_default();
         let output = self.transient(&Transient {
             name: COMMAND_UNIT.into(),
-            description: format!("Command of abide: {}", escaped(&program)),
+            description: described(ticket, &program),
+            stays: true,
             argv: run.argv.clone(),
             environment: run.environment.clone(),
             directory: run.directory.clone(),
@@ -345,8 +346,14 @@ impl Effector for LocalHost<'_> {
         Err(with_output(HostError::Command { program, end }, &output))
     }
 
+    fn forget_command(&mut self) -> Result<(), Problem> {
+        Ok(self.host.systemd()?.forget(COMMAND_UNIT)?)
+    }
+
     fn clean_temporaries(&mut self, paths: &[PathBuf]) -> Result<(), Problem> {
-        let directories = paths.iter().filter_map(|path| path.parent()).map(Path::to_owned).collect();
+        let mut directories: BTreeSet<PathBuf> =
+            paths.iter().filter_map(|path| path.parent()).map(Path::to_owned).collect();
+        directories.insert(self.backups.clone());
         // Of every run: there is no other one while this one holds the lock.
         fs::clean_temporaries(&directories, "")?;
         Ok(())
@@ -357,10 +364,21 @@ impl Effector for LocalHost<'_> {
         Ok(self.host.packages()?.repair(&mut |_| {})?)
     }
 
-    fn settle_commands(&mut self) -> Result<(), Problem> {
-        self.host.systemd()?.adopt(COMMAND_UNIT, &mut |_| {})?;
-        Ok(())
+    fn settle_commands(&mut self, ticket: &str) -> Result<Option<i32>, Problem> {
+        let output = match self.host.systemd()?.adopt(COMMAND_UNIT, &mut |_| {}) {
+            // That it could not be started is for the next try to say.
+            Err(SystemdError::NotStarted { .. }) => None,
+            answer => answer?,
+        };
+        let of_ticket = described(ticket, "");
+        let output = output.filter(|output| !output.timed_out && output.description.starts_with(&of_ticket));
+        Ok(output.and_then(|output| output.code))
     }
+}
+
+/// What `systemctl status` shows of a command, and what it is known by.
+fn described(ticket: &str, program: &str) -> String {
+    format!("Command of abide ({ticket}): {}", escaped(program))
 }
 
 fn open_backups(path: &Path, limit: u64) -> Result<Backups, Problem> {

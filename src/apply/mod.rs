@@ -8,7 +8,6 @@
 
 mod debts;
 mod effector;
-mod failpoint;
 mod files;
 pub mod host;
 mod recover;
@@ -102,26 +101,18 @@ pub enum ApplyError {
     /// The journal cannot be kept, so nothing more may be done (E5xx).
     #[error(transparent)]
     State(#[from] StateError),
-    /// The run was made to die here by a test.
-    #[cfg(test)]
-    #[error("died at {0}")]
-    Died(&'static str),
 }
 
 impl Explain for ApplyError {
     fn code(&self) -> Code {
         match self {
             ApplyError::State(error) => error.code(),
-            #[cfg(test)]
-            ApplyError::Died(_) => Code("E499"),
         }
     }
 
     fn remedy(&self) -> String {
         match self {
             ApplyError::State(error) => error.remedy(),
-            #[cfg(test)]
-            ApplyError::Died(_) => String::new(),
         }
     }
 }

@@ -6,10 +6,12 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use super::{ApplyError, Effector, failpoint::reach, in_words};
+use super::run::ticket;
+use super::{ApplyError, Effector, in_words};
 use crate::error::Problem;
+use crate::failpoint::reach;
 use crate::resource::ResourceId;
-use crate::state::{Counts, Finished, Intent, RunResult, State, Unfinished};
+use crate::state::{Counts, Finished, Intent, Notification, RunResult, State, Unfinished};
 
 /// What was found of a run that died.
 #[derive(Debug, Clone, PartialEq)]
@@ -47,18 +49,19 @@ pub fn recover<E: Effector>(state: &mut State, effector: &mut E) -> Result<Optio
     state.check()?;
     let mut problems = Vec::new();
     problems.extend(effector.clean_temporaries(&paths(&unfinished)).err());
-    reach("temporaries removed")?;
+    reach("temporaries removed");
     let was = |verb: &str| unfinished.pending.iter().any(|intent| intent.verb == verb);
     if was("package") {
         problems.extend(effector.settle_packages().err());
     }
-    if was("run") {
-        problems.extend(effector.settle_commands().err());
-    }
-    reach("outlived work settled")?;
-    let finished = judge(&unfinished, effector);
+    let ended = effector.settle_commands(&running(&unfinished)).unwrap_or_else(|problem| {
+        problems.push(problem);
+        None
+    });
+    reach("outlived work settled");
+    let finished = judge(&unfinished, ended, effector);
     state.complete(unfinished.run, &finished)?;
-    reach("journal judged")?;
+    reach("journal judged");
     let counts = Counts { changed: number(&unfinished.touched), ..Counts::default() };
     let now = effector.now();
     state.finish(unfinished.run, now, RunResult::Interrupted, counts, None)?;
@@ -75,12 +78,28 @@ fn paths(unfinished: &Unfinished) -> Vec<PathBuf> {
     unfinished.pending.iter().filter(staging).map(|intent| PathBuf::from(&intent.target)).collect()
 }
 
-/// Which resources the dead run did not get to: nothing is owed because of them, and abide did not create them.
-fn judge<E: Effector>(unfinished: &Unfinished, effector: &mut E) -> Finished {
+/// The command that may have run when the run died: there is one at a time.
+fn running(unfinished: &Unfinished) -> String {
+    let intent = unfinished.pending.iter().find(|intent| intent.verb == "run");
+    intent.map(|intent| ticket(unfinished.run, intent.step, intent.effect)).unwrap_or_default()
+}
+
+/// Which resources the dead run did not get to: nothing is owed because of them, and abide did not create them. A command that
+/// ended well has had its run.
+fn judge<E: Effector>(unfinished: &Unfinished, ended: Option<i32>, effector: &mut E) -> Finished {
     let mut changed: BTreeSet<&ResourceId> = unfinished.touched.iter().collect();
     let mut absent = Vec::new();
     let mut effects = Vec::new();
+    let mut paid = Vec::new();
     for intent in &unfinished.pending {
+        if intent.verb == "run" {
+            let success: Vec<i32> = serde_json::from_str(&intent.before).unwrap_or_default();
+            let well = ended.is_some_and(|code| success.contains(&code));
+            paid.extend(well.then(|| Notification::Refresh(intent.resource.clone())));
+            effects.push((intent.step, intent.effect, well));
+            changed.insert(&intent.resource);
+            continue;
+        }
         let now = if intent.before.is_empty() {
             String::new()
         } else {
@@ -99,6 +118,7 @@ fn judge<E: Effector>(unfinished: &Unfinished, effector: &mut E) -> Finished {
     let pending = unfinished.pending.iter().map(|intent| &intent.resource);
     Finished {
         effects,
+        paid,
         unchanged: pending.filter(unchanged).cloned().collect(),
         not_created: absent.into_iter().filter(unchanged).cloned().collect(),
         ..Finished::default()

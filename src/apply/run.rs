@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::effector::UnitChange;
-use super::failpoint::reach;
 use super::files::{self, Results};
 use super::schedule::{Class, Place, Schedule, name, path};
 use super::{ApplyError, Contents, Effector, Outcome, StepOutcome, StepResult, in_words, units};
 use crate::error::{Code, Explain, Problem, escaped};
+use crate::failpoint::reach;
 use crate::plan::{Effect, PackageAction, PackageOptions, Plan, Step};
 use crate::progress::{Progress, Tell};
 use crate::state::{Finished, Intent, Notification, RunResult, RunStart, State, StepRecord};
@@ -33,7 +33,7 @@ pub fn run<E: Effector>(
         return Ok(Outcome { steps, ..Outcome::default() });
     }
     let number = state.begin(start)?;
-    reach("run opened")?;
+    reach("run opened");
     let reload_due = owed.iter().any(|owed| owed.notification == Notification::DaemonReload);
     let mut work = Work {
         number,
@@ -117,22 +117,28 @@ impl<E: Effector> Work<'_, E> {
         let now = self.effector.now();
         let owed = self.owed_because_of(batch, now);
         self.state.intend(self.number, &intents, &owed, now)?;
-        reach("intents written")?;
+        reach("intents written");
         let mut finished = Finished::default();
         let results = match class {
-            Class::Files => files::execute(self.effector, self.steps, batch, self.contents)?,
+            Class::Files => files::execute(self.effector, self.steps, batch, self.contents),
             Class::Packages => self.packages(batch),
-            Class::Units => self.units(batch, &mut finished)?,
+            Class::Units => self.units(batch, &mut finished),
             Class::Single => batch.iter().map(|place| Some(self.single(*place))).collect(),
         };
-        reach("effects took place")?;
+        reach("effects took place");
         let took = self.effector.clock().saturating_sub(begun);
         self.note(batch, results, took, &mut finished);
         self.skip_dependants(&mut finished);
         self.demand_answers(batch, &mut finished);
         self.end_empty(&mut finished);
         self.state.complete(self.number, &finished)?;
-        reach("results written")
+        reach("results written");
+        if batch.iter().any(|place| matches!(self.effect(*place), Effect::Run(_)))
+            && let Err(problem) = self.effector.forget_command()
+        {
+            self.problems.push(problem);
+        }
+        Ok(())
     }
 
     pub(super) fn effect(&self, (step, effect): Place) -> &Effect {
@@ -142,9 +148,13 @@ impl<E: Effector> Work<'_, E> {
     fn intent(&mut self, place: Place) -> Intent {
         let step = &self.steps[place.0];
         let effect = &step.change.effects[place.1];
-        let before =
-            path(effect).map(|path| self.effector.fingerprint(path, !step.sensitive)).unwrap_or_default();
-        if place.1 == 0 {
+        let before = match effect {
+            Effect::Run(run) => serde_json::to_string(&run.success).unwrap_or_default(),
+            effect => {
+                path(effect).map(|path| self.effector.fingerprint(path, !step.sensitive)).unwrap_or_default()
+            }
+        };
+        if place.1 == 0 && path(effect).is_some() {
             self.fingerprints[place.0].0.clone_from(&before);
         }
         let (verb, target) = name(effect);
@@ -197,13 +207,13 @@ impl<E: Effector> Work<'_, E> {
     }
 
     /// systemd reads its files first where that is due; then every unit gets one job.
-    fn units(&mut self, batch: &[Place], finished: &mut Finished) -> Result<Results, ApplyError> {
+    fn units(&mut self, batch: &[Place], finished: &mut Finished) -> Results {
         if self.reload_due
             && let Err(problem) = self.daemon_reload(finished)
         {
-            return Ok(batch.iter().map(|_| Some(Err(problem.clone()))).collect());
+            return batch.iter().map(|_| Some(Err(problem.clone()))).collect();
         }
-        reach("systemd reloaded")?;
+        reach("systemd reloaded");
         let mut members = Vec::new();
         let mut changes = Vec::new();
         for (index, place) in batch.iter().enumerate() {
@@ -221,7 +231,7 @@ impl<E: Effector> Work<'_, E> {
         for (index, position) in members.into_iter().zip(stands_for) {
             results[index] = answers.get(position).cloned();
         }
-        Ok(results)
+        results
     }
 
     pub(super) fn daemon_reload(&mut self, finished: &mut Finished) -> Result<(), Problem> {
@@ -235,7 +245,7 @@ impl<E: Effector> Work<'_, E> {
         match &self.steps[step].change.effects[effect] {
             Effect::User(action) => self.effector.user(action),
             Effect::Group(action) => self.effector.group(action),
-            Effect::Run(run) => self.effector.run(run),
+            Effect::Run(run) => self.effector.run(run, &ticket(self.number, number(step), number(effect))),
             _ => Ok(()),
         }
     }
@@ -357,9 +367,14 @@ impl<E: Effector> Work<'_, E> {
         let result = if good { RunResult::Succeeded } else { RunResult::Failed };
         let now = self.effector.now();
         self.state.finish(self.number, now, result, counts, outcome.problems.first())?;
-        reach("run closed")?;
+        reach("run closed");
         Ok(outcome)
     }
+}
+
+/// What a command is known by, whatever becomes of its run.
+pub(super) fn ticket(run: i64, step: u32, effect: u32) -> String {
+    format!("run {run}, step {step}.{effect}")
 }
 
 /// The host did not say what became of an effect (E401).

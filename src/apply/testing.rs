@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::failpoint;
 use super::{Contents, Effector, UnitChange};
 use crate::error::Problem;
+use crate::failpoint;
 use crate::plan::{
     Attributes, Change, Effect, GroupAction, PackageAction, PackageOperation, PackageOptions, Plan, Run,
     Step, UnitAction, UserAction, WriteFile,
@@ -28,6 +28,8 @@ pub(super) struct Memory {
     pub(super) log: Vec<String>,
     /// Words of the log that fail.
     pub(super) failing: BTreeSet<String>,
+    /// How the last command ended, by its ticket.
+    pub(super) ended: Option<(String, i32)>,
     time: Cell<i64>,
 }
 
@@ -161,8 +163,15 @@ impl Effector for Memory {
     fn group(&mut self, action: &GroupAction) -> Result<(), Problem> {
         self.does(format!("group {}", action.name))
     }
-    fn run(&mut self, run: &Run) -> Result<(), Problem> {
-        self.does(format!("run {}", run.argv.join(" ")))
+    fn run(&mut self, run: &Run, ticket: &str) -> Result<(), Problem> {
+        let result = self.does(format!("run {}", run.argv.join(" ")));
+        self.ended = Some((ticket.to_owned(), i32::from(result.is_err())));
+        failpoint::reach("command ran");
+        result
+    }
+    fn forget_command(&mut self) -> Result<(), Problem> {
+        self.ended = None;
+        Ok(())
     }
     fn clean_temporaries(&mut self, paths: &[PathBuf]) -> Result<(), Problem> {
         for path in paths {
@@ -173,8 +182,8 @@ impl Effector for Memory {
     fn settle_packages(&mut self) -> Result<(), Problem> {
         self.does("settle packages".into())
     }
-    fn settle_commands(&mut self) -> Result<(), Problem> {
-        self.does("settle commands".into())
+    fn settle_commands(&mut self, ticket: &str) -> Result<Option<i32>, Problem> {
+        Ok(self.ended.take().filter(|(of, _)| of == ticket).map(|(_, code)| code))
     }
 }
 

@@ -5,10 +5,11 @@ use super::host::LocalHost;
 use super::testing::{
     Inline, Memory, command, directory, package, plan, remove, start, step, unit, validated, write,
 };
-use super::{ApplyError, Outcome, StepOutcome, failpoint, recover, run};
+use super::{ApplyError, Outcome, StepOutcome, recover, run};
+use crate::failpoint::{lives, lives_until};
 use crate::plan::{Effect, Plan, Step, UnitAction};
 use crate::resource::ResourceId;
-use crate::state::{RunResult, State};
+use crate::state::{Notification, RunResult, State};
 use crate::system::Host;
 
 struct Bench {
@@ -193,10 +194,7 @@ fn what_a_dead_run_owes_is_paid_though_its_files_are_right() {
         step("file:/etc/systemd/system/s.service", &[], vec![write("/etc/systemd/system/s.service", "x")]),
         step("service:s", &[0], vec![unit("s", UnitAction::Restart)]),
     ]);
-    // 0 run opened, 1 intents, 2 file staged, 3 all staged, 4 put in place.
-    failpoint::arm(Some(4));
-    assert!(matches!(bench.apply(&steps), Err(ApplyError::Died("put in place"))));
-    failpoint::arm(None);
+    assert!(lives_until("put in place", || bench.apply(&steps)).is_none());
     bench.reopen();
     let recovered = recover(&mut bench.state, &mut bench.host).unwrap().unwrap();
     assert_eq!(recovered.owed, ["daemon-reload", "restart s"]);
@@ -212,9 +210,7 @@ fn a_run_that_died_before_it_changed_anything_owes_nothing() {
         step("file:/a", &[], vec![write("/a", "x")]),
         step("service:s", &[0], vec![unit("s", UnitAction::Restart)]),
     ]);
-    failpoint::arm(Some(3));
-    assert!(matches!(bench.apply(&steps), Err(ApplyError::Died("everything staged"))));
-    failpoint::arm(None);
+    assert!(lives_until("everything staged", || bench.apply(&steps)).is_none());
     assert_eq!(bench.host.temporaries.borrow().len(), 1);
     let recovered = recover(&mut bench.state, &mut bench.host).unwrap().unwrap();
     assert_eq!((recovered.owed.len(), recovered.pending.len()), (0, 1));
@@ -226,9 +222,7 @@ fn a_run_that_died_before_it_changed_anything_owes_nothing() {
 fn a_dead_package_transaction_is_settled_first() {
     let mut bench = Bench::new();
     let steps = plan(vec![step("package:a", &[], vec![package("a", false)])]);
-    failpoint::arm(Some(2));
-    assert!(bench.apply(&steps).is_err());
-    failpoint::arm(None);
+    assert!(lives_until("effects took place", || bench.apply(&steps)).is_none());
     recover(&mut bench.state, &mut bench.host).unwrap();
     assert_eq!(bench.host.times("settle packages"), 1);
 }
@@ -313,20 +307,18 @@ fn the_host_is_consistent_after_a_death_anywhere() {
         let mut deaths = 0;
         for second in 0.. {
             let mut bench = Bench::new();
-            failpoint::arm(Some(first));
-            let died = bench.apply(&plan(missing(&Memory::default()))).is_err();
-            failpoint::arm(None);
+            let died = lives(first, || bench.apply(&plan(missing(&Memory::default()))).unwrap()).is_none();
             if !died {
                 assert!(first > 10, "only {first} places");
                 return;
             }
             bench.reopen();
             let closed = bench.state.unfinished().unwrap().is_none();
-            failpoint::arm(Some(second));
-            let again = recover(&mut bench.state, &mut bench.host)
-                .and_then(|_| bench.apply(&plan(missing(&bench.host))))
-                .is_err();
-            failpoint::arm(None);
+            let again = lives(second, || {
+                recover(&mut bench.state, &mut bench.host).unwrap();
+                bench.apply(&plan(missing(&bench.host))).unwrap()
+            })
+            .is_none();
             deaths += u32::from(again);
             bench.reopen();
             recover(&mut bench.state, &mut bench.host).unwrap();
@@ -343,6 +335,43 @@ fn the_host_is_consistent_after_a_death_anywhere() {
                 assert!(deaths > 0 || closed, "only {deaths} places after {first}");
                 break;
             }
+        }
+    }
+}
+
+/// Attack 42: a command that ended is not run again, wherever its run died; one that never began is.
+#[test]
+fn a_command_is_run_once_though_its_run_dies_anywhere() {
+    for place in 0.. {
+        let mut bench = Bench::new();
+        let steps = plan(vec![
+            step("file:/a", &[], vec![write("/a", "x")]),
+            step("command:first", &[0], vec![command("first")]),
+            step("command:second", &[0, 1], vec![command("second")]),
+        ]);
+        let died = lives(place, || bench.apply(&steps).unwrap()).is_none();
+        bench.reopen();
+        recover(&mut bench.state, &mut bench.host).unwrap();
+        // The plan of the next run: what is missing, and the commands that are owed a run.
+        let owed = bench.state.owed().unwrap();
+        let mut rest = Vec::new();
+        if !bench.host.paths.contains_key(std::path::Path::new("/a")) {
+            rest = steps.steps.clone();
+        } else {
+            for name in ["first", "second"] {
+                let refresh = Notification::Refresh(ResourceId::new("command", name));
+                if owed.iter().any(|owed| owed.notification == refresh) {
+                    rest.push(step(&format!("command:{name}"), &[], vec![command(name)]));
+                }
+            }
+        }
+        bench.apply(&plan(rest)).unwrap();
+        let times = ["run first", "run second"].map(|run| bench.host.times(run));
+        assert_eq!(times, [1, 1], "died at {place}: {:?}", bench.host.log);
+        assert!(bench.state.owed().unwrap().is_empty(), "died at {place}");
+        if !died {
+            assert!(place > 15, "only {place} places");
+            return;
         }
     }
 }
@@ -483,9 +512,9 @@ fn files_of_a_real_host_survive_a_death_anywhere() {
             step("file:b", &[], vec![file(&at("b"), "two")]),
             step("file:c", &[], vec![remove(&at("c"))]),
         ]);
-        failpoint::arm(Some(place));
-        let died = run(&steps, &start(), &mut host, &mut state, &Inline, &mut |_| {}).is_err();
-        failpoint::arm(None);
+        let died =
+            lives(place, || run(&steps, &start(), &mut host, &mut state, &Inline, &mut |_| {}).unwrap())
+                .is_none();
         let mut state = State::open(&folder.path().join("state")).unwrap();
         recover(&mut state, &mut host).unwrap();
         let outcome = run(&steps, &start(), &mut host, &mut state, &Inline, &mut |_| {}).unwrap();

@@ -42,6 +42,9 @@ pub struct Arguments {
     /// Read every file's content again, instead of trusting fingerprints.
     #[arg(long)]
     rehash: bool,
+    /// Report these and leave them as they are; set by the agent while somebody keeps changing them back.
+    #[arg(long, hide = true, value_parser = parse_id)]
+    leave: Vec<ResourceId>,
     /// Why the run is made; set by the agent.
     #[arg(long, hide = true, value_parser = parse_cause, default_value = "operator")]
     cause: Cause,
@@ -83,6 +86,7 @@ pub fn run(global: &Global, arguments: &Arguments) -> Answer {
     let request = Request {
         cause: arguments.cause,
         only: arguments.only.iter().cloned().collect::<BTreeSet<_>>(),
+        left: arguments.leave.iter().cloned().collect(),
         prune: arguments.prune,
         dry_run: arguments.dry_run,
         rehash: arguments.rehash,

@@ -13,6 +13,9 @@ use crate::resource::{Content, ResourceId};
 use crate::state::{Counts, RunStart};
 use crate::system::{clock, fs};
 
+/// A run that corrects more than this at once is no party to a fight over one of them.
+const MOST_NAMED: usize = 100;
+
 impl Run<'_> {
     /// Ends a run that has nothing to enforce.
     pub(super) fn end_without_revision(mut self) -> Result<Report, Problem> {
@@ -57,6 +60,9 @@ impl Run<'_> {
             let note = match result.map(|result| (&result.outcome, &result.problem)) {
                 Some((StepOutcome::Done, _)) => {
                     status.counts.changed += 1;
+                    if status.corrected.len() < MOST_NAMED {
+                        status.corrected.push(step.resource.to_string());
+                    }
                     continue;
                 }
                 Some((StepOutcome::Failed, problem)) => {
@@ -139,6 +145,8 @@ impl Run<'_> {
                         );
                     }
                 }
+                // The agent tells of a fight itself.
+                StepOutcome::Reported if self.request.left.contains(id) => {}
                 StepOutcome::Reported => {
                     if self.news(&subject, &summary)? {
                         let message = format!("{id} differs and is left: {summary}");
@@ -241,8 +249,7 @@ impl Run<'_> {
     fn close(&mut self) -> Result<(), Problem> {
         let took = self.started.elapsed();
         if !self.request.dry_run {
-            let events = self.recorder.take_events();
-            self.state.add_events(&events)?;
+            self.state.tell(&self.recorder.take())?;
         }
         self.remember_time()?;
         let status = self.recorder.finish(clock::now(), took);

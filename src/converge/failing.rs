@@ -14,6 +14,7 @@ pub fn report_failure(paths: &Paths, cause: Cause, problem: &Problem) {
     let status = RunStatus {
         time: clock::now(),
         took: 0,
+        corrected: Vec::new(),
         cause: cause.word().to_owned(),
         sync: Sync::Unknown,
         health: Health::Degraded,

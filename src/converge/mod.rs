@@ -2,6 +2,7 @@
 //!
 //! **Invariant:** whatever goes wrong with a new revision, the last good one stays enforced, and the report says both.
 
+mod before;
 mod ending;
 mod failing;
 mod news;
@@ -14,6 +15,8 @@ mod trial;
 
 use std::collections::BTreeSet;
 use std::time::Instant;
+
+use before::Originals;
 
 use crate::apply::{self, Contents, Outcome, host::LocalHost};
 use crate::error::Problem;
@@ -30,7 +33,7 @@ use crate::system::facts::Facts;
 use crate::system::fs::Fingerprints;
 use crate::system::lock::Lock;
 use crate::system::sandbox::Confinement;
-use crate::system::{Host, clock};
+use crate::system::{Host, clock, fs, replace};
 use crate::trust::Freshness;
 use crate::upgrade::Upgrade;
 
@@ -47,6 +50,8 @@ pub struct Request {
     pub cause: Cause,
     /// Only these resources; empty: all.
     pub only: BTreeSet<ResourceId>,
+    /// Left as they are, and only reported.
+    pub left: BTreeSet<ResourceId>,
     /// Remove what left the branch, however much it is.
     pub prune: bool,
     /// Plan, and change nothing.
@@ -64,6 +69,7 @@ impl Default for Request {
         Request {
             cause: Cause::Operator,
             only: BTreeSet::new(),
+            left: BTreeSet::new(),
             prune: false,
             dry_run: false,
             rehash: false,
@@ -151,6 +157,8 @@ struct Run<'a> {
     time: time::Time,
     /// Another generation is to be brought into force at once.
     again: bool,
+    /// What the plan of a new generation changes for the first time.
+    originals: Originals,
     /// What a judgement of this run found out about heartbeats.
     freshness: Option<Freshness>,
     /// Held until the run is over.
@@ -176,6 +184,7 @@ impl<'a> Run<'a> {
         host.connect();
         State::prepare(&site.paths.state)?;
         let lock = site.lock(progress)?;
+        sweep(site);
         let mut state = State::open(&site.paths.state)?;
         let mut recorder = Recorder::default();
         recorder.status.cause = request.cause.word().to_owned();
@@ -210,6 +219,7 @@ impl<'a> Run<'a> {
             frozen,
             lost,
             again,
+            originals: Originals::default(),
             time,
             freshness,
             _lock,
@@ -289,7 +299,7 @@ impl<'a> Run<'a> {
             return Ok(Outcome::default());
         }
         // What led here is kept even if the power fails in the middle of it.
-        self.state.add_events(&self.recorder.take_events())?;
+        self.state.tell(&self.recorder.take())?;
         // Contents that lie in the manifest need no store; for the others each resource says what is wrong.
         if let Err(problem) = self.refill(&target.desired.revision().commit) {
             self.recorder.keep(problem);
@@ -307,6 +317,13 @@ impl<'a> Run<'a> {
             progress,
         )?)
     }
+}
+
+/// Removes what dead runs left of abide's own files; what cannot be removed is in nobody's way.
+fn sweep(site: &Site) {
+    replace::sweep(&site.paths.state);
+    replace::sweep(&site.paths.run);
+    let _ = fs::clean_temporaries(&BTreeSet::from([site.paths.state.clone()]), "");
 }
 
 fn effector<'a>(host: &'a mut Host, site: &Site) -> LocalHost<'a> {

@@ -3,8 +3,9 @@
 //! **Invariant:** only a generation that was good on this host is kept, the high-water mark stays where it is, and a commit newer than
 //! the one that was given up ends it.
 
+use super::before::Originals;
 use super::trial::{SECOND_CHANCES, mark_of, reached, since, wait_until};
-use super::{Run, Target};
+use super::{Run, Target, before};
 use crate::apply::{Outcome, StepOutcome};
 use crate::error::{Code, Explain, Problem};
 use crate::manifest::{CacheKey, Desired};
@@ -100,11 +101,24 @@ impl Run<'_> {
         }
         let path = self.site.paths.generations().join(pin.generation.to_string());
         let Some(mut desired) = Desired::load_any(&path) else { return Ok(None) };
+        let originals = self.originals_since(pin.generation)?;
+        desired.bring_back(originals.declared);
+        desired.keep_versions(&originals.versions);
         if let Some(generation) = self.state.generation(pin.generation)? {
             desired.keep_versions(&generation.packages);
         }
         self.recorder.about(desired.revision());
         Ok(Some(target(desired, self, false)))
+    }
+
+    /// What later generations changed for the first time, as it was before.
+    fn originals_since(&self, generation: i64) -> Result<Originals, Problem> {
+        let newest = self.state.newest_generation()?.map_or(generation, |newest| newest.id);
+        let mut originals = Originals::default();
+        for later in (generation + 1..=newest).rev() {
+            originals.add(Originals::load(&before::file(&self.site.paths.generations(), later)));
+        }
+        Ok(originals)
     }
 
     /// What follows from a run that kept an earlier generation.

@@ -1,9 +1,10 @@
 //! Observe and plan; ask the package manager what is possible before anything is touched.
 
 use std::cell::LazyCell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::time::Duration;
 
+use super::before::Originals;
 use super::{Run, Target};
 use crate::error::{Code, Explain as _, Problem};
 use crate::plan::law::{Breach, Law};
@@ -12,6 +13,7 @@ use crate::plan::{
 };
 use crate::progress::Tell;
 use crate::report::EventKind;
+use crate::resource::ResourceId;
 use crate::resource::codes::VERSION_UNAVAILABLE;
 use crate::state::Cause;
 use crate::system::fs::Rehash;
@@ -79,6 +81,11 @@ impl Run<'_> {
             }
             self.simulate(&mut plan, &law);
         }
+        if !target.known && !target.pinned && !self.request.dry_run {
+            let known = self.changed_before()?;
+            let bytes = self.site.settings.apply.backup_bytes;
+            self.originals = Originals::of(&plan, resources, &known, &observed, bytes);
+        }
         // As with the target: the end of the process gives it back at once.
         std::mem::forget(observed);
         Ok(plan)
@@ -94,6 +101,12 @@ impl Run<'_> {
             .collect())
     }
 
+    /// What abide has made or changed before: what there was then is kept, or was never there.
+    fn changed_before(&self) -> Result<HashSet<ResourceId>, Problem> {
+        let entries = self.state.inventory()?.into_iter();
+        Ok(entries.filter(|entry| !entry.adopted || entry.created).map(|entry| entry.resource).collect())
+    }
+
     fn scope(&self, target: &Target) -> Result<Scope, Problem> {
         let apply = &self.site.settings.apply;
         let prune = match (self.request.prune, apply.prune) {
@@ -104,7 +117,14 @@ impl Run<'_> {
             (false, false) => Prune::Never,
         };
         let owed = self.state.owed()?.into_iter().map(|owed| (owed.resource, owed.reason)).collect();
-        Ok(Scope { only: self.request.only.clone(), prune, owed, forbidden: BTreeMap::new(), settled: false })
+        Ok(Scope {
+            only: self.request.only.clone(),
+            left: self.request.left.clone(),
+            prune,
+            owed,
+            forbidden: BTreeMap::new(),
+            settled: false,
+        })
     }
 
     /// Looks up in the archives' index what the plan wants installed or cannot find a version for, and what shall be the latest.

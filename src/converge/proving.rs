@@ -100,13 +100,14 @@ impl Run<'_> {
         let Some(verified) = judgement.verified else { return Ok(None) };
         let raised = known.as_ref().is_none_or(|known| known.commit != judgement.high_water.commit);
         let high_water = &judgement.high_water;
+        let mut mark = None;
         if known.as_ref() != Some(high_water) && !self.request.dry_run {
-            self.state.raise(&Mark {
+            mark = Some(Mark {
                 commit: high_water.commit.clone(),
                 payload: high_water.payload.clone(),
                 time: clock::now(),
                 introduction: high_water.introduction.clone(),
-            })?;
+            });
         }
         if raised && !self.request.dry_run {
             let (revision, now) = (verified.revision(), clock::now());
@@ -115,6 +116,10 @@ impl Run<'_> {
             self.recorder.tell(EventKind::RevisionAccepted, message, now);
             // From here on there is something to remember again.
             self.news("memory", "")?;
+        }
+        if let Some(mark) = mark {
+            // Who proved it, and that somebody did, outlives a death together.
+            self.state.raise(&mark, &self.recorder.take())?;
         }
         Ok(Some(verified))
     }
@@ -219,11 +224,20 @@ impl Run<'_> {
         Some(Target { desired, key, known: true, pinned: false })
     }
 
-    /// Whether this is another state of the subject than the one told last. A dry run tells nothing and remembers nothing.
+    /// Whether this is another state of the subject than the one told last; an empty state is the one that needs no telling at first. A
+    /// dry run tells nothing and remembers nothing.
     pub(super) fn news(&mut self, subject: &str, state: &str) -> Result<bool, Problem> {
         if self.request.dry_run {
             return Ok(false);
         }
-        Ok(self.state.transition(subject, state, clock::now())?)
+        let known = match self.recorder.noted(subject) {
+            Some(noted) => noted.to_owned(),
+            None => self.state.condition(subject)?.map(|(state, _)| state).unwrap_or_default(),
+        };
+        if known == state {
+            return Ok(false);
+        }
+        self.recorder.note(subject, state, clock::now());
+        Ok(true)
     }
 }

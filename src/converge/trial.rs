@@ -9,7 +9,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::{Run, Target};
+use super::{Run, Target, before};
 use crate::apply::{Outcome, StepOutcome};
 use crate::config::{Guarding, Rollback};
 use crate::error::{Code, Explain, Problem};
@@ -18,6 +18,7 @@ use crate::report::EventKind;
 use crate::report::status::TrialStatus;
 use crate::source::{Note, read_note};
 use crate::state::{Generation, LostRemote, Pin, Standing, Trial};
+use crate::system::replace::keep_link;
 use crate::system::{clock, fs};
 
 /// How many earlier generations can be returned to.
@@ -114,10 +115,12 @@ impl Run<'_> {
         let good = good.iter().filter(|known| known.standing == Standing::Good).take(KEPT as usize);
         let mut kept: Vec<i64> = good.map(|known| known.id).chain([newest.id]).collect();
         kept.extend(self.state.pinned()?.map(|pin| pin.generation));
-        let names: Vec<String> = kept.iter().map(ToString::to_string).collect();
-        crate::system::replace::keep_link(&desired, &folder, &newest.id.to_string(), &names)
-            .map_err(failed)?;
-        Ok(())
+        let mut names: Vec<String> = kept.iter().map(ToString::to_string).collect();
+        let oldest = kept.iter().min().copied().unwrap_or(newest.id);
+        names.extend((oldest..=newest.id).map(before::name));
+        keep_link(&desired, &folder, &newest.id.to_string(), &names).map_err(failed)?;
+        let path = before::file(&folder, newest.id);
+        Ok(std::mem::take(&mut self.originals).save(&path).map_err(failed)?)
     }
 
     /// Looks at how the generation in force stands, and what is to follow from what this run did and found.
@@ -159,7 +162,8 @@ impl Run<'_> {
 
     fn is_whole(&self, plan: &Plan, outcome: &Outcome) -> bool {
         let done = |outcome: &StepOutcome| matches!(outcome, StepOutcome::Done | StepOutcome::Reported);
-        plan.problems.is_empty()
+        self.request.left.is_empty()
+            && plan.problems.is_empty()
             && plan.blocked.is_empty()
             && plan.prune_refused.is_none()
             && outcome.problems.is_empty()

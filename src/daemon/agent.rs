@@ -7,34 +7,36 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinHandle;
 use tokio::time::sleep_until;
 
+use super::drift::{Drift, Fights};
 use super::poll::{self, Poll};
 use super::program::{self, Renewal, Renewer};
-use super::schedule::Brake;
+use super::schedule::{self, Tries};
 use super::supervisor::{notify, watchdog};
-use super::watch::Watches;
-use super::{DaemonError, runs};
+use super::watch::{Armed, Source, Watches};
+use super::{DaemonError, OtherSide, runs};
 use crate::config::{self, Paths, Settings};
 use crate::error::Problem;
 use crate::manifest::Watched;
 use crate::report::status::{AgentStatus, RunStatus, TrialStatus, load, save};
 use crate::report::{Event, EventKind, journal};
+use crate::resource::ResourceId;
 use crate::source::Note;
 use crate::state::Cause;
 use crate::system::sandbox::{self, Rules, Surroundings};
-use crate::system::systemd::{UnitWatch, watch};
-use crate::system::{clock, packages};
-
-/// Events that come in a burst (a package transaction, a checkout) are answered by one run after this.
-const SETTLE: Duration = Duration::from_millis(10);
-
-/// Drift may hide among changes that are none, so that it does not wait longer than this.
-const LONGEST_VAIN_PAUSE: Duration = Duration::from_secs(10);
+use crate::system::systemd::{self, SystemdError, UnitEvent, UnitWatch};
+use crate::system::{clock, packages, writer};
 
 /// Whoever waits for the remote to be reached again polls after this, whatever the back-off says.
 const EAGER: Duration = Duration::from_secs(2);
 
 /// While somebody works with packages, healing looks again after this.
 const PACKAGES: Duration = Duration::from_millis(250);
+
+/// While not everything can be watched, the whole host is looked at so often.
+const BLIND_CHECK: Duration = Duration::from_secs(60);
+
+/// The first and the longest time to the next try to listen to units.
+const LISTEN_AGAIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 
 /// The agent.
 pub struct Agent {
@@ -43,11 +45,11 @@ pub struct Agent {
     /// `None`: the system has no inotify left, and drift is healed by the periodic check.
     watches: Option<Watches>,
     units: Option<UnitWatch>,
+    /// When to try again to listen to units, after it failed.
+    listen_at: Option<Instant>,
+    listening: Tries,
     status: AgentStatus,
-    /// Against a fight over something that is declared.
-    brake: Brake,
-    /// Against runs for changes that are nobody's drift, such as those in an ignored part of a purged directory.
-    vain: Brake,
+    drift: Drift,
     polling: Option<JoinHandle<Poll>>,
     running: Option<(Cause, JoinHandle<Result<(), Problem>>)>,
     /// The most urgent reason to run, when one is waiting, and when it may start.
@@ -76,11 +78,13 @@ struct Offer {
 }
 
 /// What can be wrong with the agent itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum Trouble {
     Settings,
     Sandbox,
     Watch,
+    Units,
+    Fight(ResourceId),
     Poll,
     Run,
 }
@@ -128,9 +132,10 @@ impl Agent {
         Agent {
             watches: None,
             units: None,
+            listen_at: None,
+            listening: Tries::new(LISTEN_AGAIN.0),
             status,
-            brake: Brake::default(),
-            vain: Brake::default(),
+            drift: Drift::default(),
             polling: None,
             running: None,
             pending: Some((Cause::Boot, now)),
@@ -160,6 +165,9 @@ impl Agent {
             if !self.renew().await {
                 self.start_due();
             }
+            if self.listen_at.take_if(|at| *at <= clock::instant()).is_some() {
+                self.watch().await;
+            }
             self.publish();
             tokio::select! {
                 _ = terminate.recv() => self.stop(),
@@ -169,14 +177,8 @@ impl Agent {
                 () = sleep_until(self.next_wake().into()) => {}
                 poll = finished(&mut self.polling) => self.polled(poll),
                 result = run_finished(&mut self.running) => self.ran(result).await,
-                event = changed(&mut self.watches), if self.settings.agent.events => self.drifted(event.is_ok()),
-                event = next_unit(&mut self.units), if self.settings.agent.events => {
-                    if event.is_err() {
-                        self.units = None;
-                        self.watch().await;
-                    }
-                    self.drifted(true);
-                }
+                event = changed(&mut self.watches), if self.settings.agent.events => self.heard(event),
+                event = next_unit(&mut self.units), if self.settings.agent.events => self.heard_unit(event),
             }
         }
         Ok(())
@@ -258,6 +260,12 @@ impl Agent {
             self.next_check = now + self.settings.agent.check.duration();
             self.ask(Cause::Period, now);
         }
+        if self.drift.is_due(now) {
+            self.ask(Cause::Drift, self.drift.not_before(now));
+        }
+        for resource in self.drift.over(now) {
+            self.tell_fight_is_over(resource);
+        }
         self.let_packages_finish(now);
         if self.running.is_none()
             && let Some((cause, _)) = self.pending.take_if(|(_, at)| now >= *at)
@@ -265,8 +273,9 @@ impl Agent {
             self.checks += u32::from(cause == Cause::Period);
             let every = self.settings.agent.rehash_every;
             let rehash = cause == Cause::Period && every > 0 && self.checks.is_multiple_of(every);
-            self.running =
-                Some((cause, tokio::task::spawn_blocking(runs::start(&self.paths, cause, rehash))));
+            let leave = self.drift.begins(cause, now);
+            let run = runs::start(&self.paths, cause, rehash, &leave);
+            self.running = Some((cause, tokio::task::spawn_blocking(run)));
         }
     }
 
@@ -283,9 +292,16 @@ impl Agent {
     }
 
     fn next_wake(&self) -> Instant {
+        if self.stopping {
+            // Whoever it waits for says so.
+            return clock::instant() + BLIND_CHECK;
+        }
         let mut next = self.next_check;
         if let Some(wake) = self.renewer.wake() {
             return wake;
+        }
+        for other in self.drift.next().into_iter().chain(self.listen_at) {
+            next = next.min(other);
         }
         if self.polling.is_none() {
             next = next.min(self.next_poll);
@@ -308,10 +324,43 @@ impl Agent {
         });
     }
 
-    fn drifted(&mut self, _certain: bool) {
-        let now = clock::instant();
-        let pause = self.brake.pause(now).max(self.vain.pause(now).min(LONGEST_VAIN_PAUSE));
-        self.ask(Cause::Drift, now + SETTLE.max(pause));
+    /// Something happened to what is watched.
+    fn heard(&mut self, event: std::io::Result<BTreeSet<Source>>) {
+        let sources = event.unwrap_or_else(|error| {
+            tracing::debug!(target: "abide", "file events broke off: {error}");
+            // The run that follows is followed by new watches.
+            self.watches = None;
+            [Source::Anywhere].into()
+        });
+        if sources.contains(&Source::Anywhere) {
+            self.tell(EventKind::EventsLost, "file events were lost: looking at everything".into());
+        }
+        self.happened(sources);
+    }
+
+    /// Something happened to units.
+    fn heard_unit(&mut self, event: Result<UnitEvent, SystemdError>) {
+        let source = match event {
+            Ok(UnitEvent::Changed(unit)) => Source::Unit(unit),
+            Ok(UnitEvent::FilesChanged) => Source::Unit("unit files".into()),
+            Err(error) => {
+                tracing::debug!(target: "abide", "signals of units broke off: {error}");
+                self.units = None;
+                Source::Anywhere
+            }
+        };
+        self.happened([source].into());
+    }
+
+    fn happened(&mut self, sources: BTreeSet<Source>) {
+        let at = self.drift.happened(sources, clock::instant());
+        self.ask(Cause::Drift, at);
+    }
+
+    /// What is watched from now on may have changed since a run last looked there.
+    fn look_once_more(&mut self) {
+        let cause = self.pending.map_or(Cause::Drift, |(cause, _)| cause);
+        self.ask(cause, self.drift.not_before(clock::instant()));
     }
 
     fn polled(&mut self, poll: Poll) {
@@ -357,15 +406,16 @@ impl Agent {
     }
 
     async fn ran(&mut self, (cause, result): (Cause, Result<(), Problem>)) {
+        let ended = result.is_ok();
         self.suffer(Trouble::Run, result.err());
         if self.troubles.contains_key(&Trouble::Settings) {
             self.read_settings();
         }
         let run: Option<RunStatus> = load(&self.paths.status());
-        if cause == Cause::Drift {
-            let healed = run.as_ref().is_some_and(|run| run.counts.changed > 0);
-            let brake = if healed { &mut self.brake } else { &mut self.vain };
-            brake.corrected(clock::instant());
+        if self.settings.agent.events {
+            let check = self.settings.agent.check.duration();
+            let fights = self.drift.ended(cause, run.as_ref().filter(|_| ended), check, clock::instant());
+            self.tell_fights(fights);
         }
         // What drifted under a suspension is healed when it ends by itself, and news that is getting stale says nothing by itself.
         let suspended =
@@ -405,24 +455,90 @@ impl Agent {
         if watched.packages {
             paths.extend(packages::databases());
         }
-        let added = self.watch_paths(&paths, &watched.folders);
-        self.suffer(Trouble::Watch, added.err().map(|error| DaemonError::Watch(error).into()));
+        paths.extend(systemd::enablement(&watched.units));
         let count = watched.units.len();
-        if self.units.as_ref().is_none_or(|watch| *watch.units() != watched.units) {
-            self.units = match watched.units.is_empty() {
-                true => None,
-                false => watch(watched.units).await.ok(),
-            };
+        let armed = self.watch_paths(&paths, &watched.folders);
+        let (fresh, missing) = match armed {
+            Ok(Armed { fresh, missing }) => (fresh, missing),
+            Err(error) => (false, Some(error)),
+        };
+        self.suffer(Trouble::Watch, missing.map(|error| DaemonError::Watch(error).into()));
+        let listening = self.listen(watched.units).await;
+        if fresh || listening {
+            self.look_once_more();
+        }
+        if [Trouble::Watch, Trouble::Units].iter().any(|trouble| self.troubles.contains_key(trouble)) {
+            self.next_check = self.next_check.min(clock::instant() + BLIND_CHECK);
         }
         self.status.watches = self.watches.as_ref().map_or(0, Watches::len) + count;
     }
 
-    fn watch_paths(&mut self, paths: &BTreeSet<PathBuf>, folders: &BTreeSet<PathBuf>) -> std::io::Result<()> {
+    fn watch_paths(
+        &mut self,
+        paths: &BTreeSet<PathBuf>,
+        folders: &BTreeSet<PathBuf>,
+    ) -> std::io::Result<Armed> {
         let watches = match self.watches.take() {
             Some(watches) => watches,
             None => Watches::new()?,
         };
-        self.watches.insert(watches).set(paths, folders)
+        Ok(self.watches.insert(watches).set(paths, folders))
+    }
+
+    /// Listens to these units; whether it has just begun to.
+    async fn listen(&mut self, units: BTreeSet<String>) -> bool {
+        if self.units.as_ref().is_some_and(|watch| *watch.units() == units) {
+            return false;
+        }
+        self.units = None;
+        let result = match units.is_empty() {
+            true => Ok(None),
+            false => systemd::watch(units).await.map(Some),
+        };
+        let (watch, error) = match result {
+            Ok(watch) => (watch, None),
+            Err(error) => (None, Some(error)),
+        };
+        match error {
+            Some(_) => self.listen_at = Some(clock::instant() + self.listening.failed(LISTEN_AGAIN.1)),
+            None => self.listening.succeeded(),
+        }
+        self.suffer(Trouble::Units, error.map(|error| DaemonError::Units(error).into()));
+        self.units = watch;
+        self.units.is_some()
+    }
+
+    fn tell_fights(&mut self, fights: Fights) {
+        for resource in fights.begun {
+            self.tell_fight(resource, None);
+        }
+        for resource in fights.seen {
+            // Where a thing is a path, whoever wrote it left traces.
+            let path = resource.name.starts_with('/').then(|| PathBuf::from(&resource.name));
+            if let Some(other) = path.and_then(|path| writer::last_writer(&path)) {
+                self.tell_fight(resource, Some(OtherSide(other)));
+            }
+        }
+    }
+
+    /// Tells a fight when it begins, and once more when something is known of the other side.
+    fn tell_fight(&mut self, resource: ResourceId, other: Option<OtherSide>) {
+        let fight = DaemonError::Fight { resource: resource.to_string(), times: schedule::FREE + 1, other };
+        let problem = Problem::from(fight);
+        let known = self.troubles.insert(Trouble::Fight(resource.clone()), problem.clone());
+        self.status.problems = self.troubles.values().cloned().collect();
+        if known.is_none_or(|known| known.why.is_empty() && !problem.why.is_empty()) {
+            let code = Some(problem.code.clone());
+            self.tell_of(EventKind::FightBegan, &resource, problem.to_string(), code);
+        }
+    }
+
+    fn tell_fight_is_over(&mut self, resource: ResourceId) {
+        if self.troubles.remove(&Trouble::Fight(resource.clone())).is_some() {
+            self.status.problems = self.troubles.values().cloned().collect();
+            let message = format!("nobody changes {resource} back any more");
+            self.tell_of(EventKind::FightEnded, &resource, message, None);
+        }
     }
 
     fn publish(&mut self) {
@@ -443,6 +559,13 @@ impl Agent {
 
     fn tell(&self, kind: EventKind, message: String) {
         journal::write(&Event { time: clock::now(), kind: Some(kind), message, ..Event::default() });
+    }
+
+    fn tell_of(&self, kind: EventKind, resource: &ResourceId, message: String, code: Option<String>) {
+        let resource = Some(resource.to_string());
+        let event =
+            Event { time: clock::now(), kind: Some(kind), message, resource, code, ..Event::default() };
+        journal::write(&event);
     }
 
     fn tell_problem(&self, kind: EventKind, problem: &Problem) {
@@ -485,16 +608,16 @@ async fn run_finished(
     }
 }
 
-async fn changed(watches: &mut Option<Watches>) -> std::io::Result<()> {
+async fn changed(watches: &mut Option<Watches>) -> std::io::Result<BTreeSet<Source>> {
     match watches {
         Some(watches) => watches.changed().await,
         None => std::future::pending().await,
     }
 }
 
-async fn next_unit(units: &mut Option<UnitWatch>) -> Result<(), ()> {
+async fn next_unit(units: &mut Option<UnitWatch>) -> Result<UnitEvent, SystemdError> {
     match units {
-        Some(watch) => watch.next().await.map(drop).map_err(drop),
+        Some(watch) => watch.next().await,
         None => std::future::pending().await,
     }
 }

@@ -4,14 +4,22 @@
 //! that its memory goes when it ends and a run that crashes leaves the agent watching.
 
 pub mod agent;
+mod drift;
 pub mod poll;
 pub mod program;
+mod route;
 mod runs;
 pub mod schedule;
 mod supervisor;
 pub mod watch;
 
 use crate::error::{Code, Explain};
+use crate::system::systemd::SystemdError;
+
+/// What is known of the other side of a fight, in words.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct OtherSide(String);
 
 /// Why the agent cannot go on.
 #[derive(Debug, thiserror::Error)]
@@ -28,6 +36,20 @@ pub enum DaemonError {
         /// How it ended, and its last words.
         complaint: String,
     },
+    /// E830: somebody keeps changing something back.
+    #[error("{resource} was corrected {times} times within a minute, and somebody keeps changing it back")]
+    Fight {
+        /// What the fight is over.
+        resource: String,
+        /// How often it was corrected before it was put off.
+        times: usize,
+        /// Who may be the other side.
+        #[source]
+        other: Option<OtherSide>,
+    },
+    /// E831: units cannot be listened to.
+    #[error("systemd does not tell when units change")]
+    Units(#[source] SystemdError),
     /// E713: a task of the agent ended in a way that it should not.
     #[error("a task of the agent crashed: {0}")]
     Task(String),
@@ -40,6 +62,8 @@ impl Explain for DaemonError {
             DaemonError::Watch(_) => "E711",
             DaemonError::Run { .. } => "E712",
             DaemonError::Task(_) => "E713",
+            DaemonError::Fight { .. } => "E830",
+            DaemonError::Units(_) => "E831",
         })
     }
 
@@ -47,7 +71,15 @@ impl Explain for DaemonError {
         match self {
             DaemonError::Runtime(_) => "look at the limits of the unit: systemctl show abide.service".into(),
             DaemonError::Watch(_) => {
-                "raise fs.inotify.max_user_watches and fs.inotify.max_user_instances; until then drift is healed by the periodic check".into()
+                "raise fs.inotify.max_user_watches and fs.inotify.max_user_instances; until then the whole host is checked every minute".into()
+            }
+            DaemonError::Fight { .. } => {
+                "stop whoever else manages it, or take it off the branch (`enforce = \"warn\"` only reports it); until then abide \
+                 corrects it less and less often, at most every five minutes"
+                    .into()
+            }
+            DaemonError::Units(_) => {
+                "see whether D-Bus works: systemctl status dbus; until then the whole host is checked every minute".into()
             }
             DaemonError::Run { .. } | DaemonError::Task(_) => {
                 "nothing is lost: the next run finishes what this one began; please report it with `journalctl -u abide`".into()

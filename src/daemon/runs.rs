@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::DaemonError;
 use crate::config::Paths;
 use crate::error::Problem;
+use crate::resource::ResourceId;
 use crate::state::Cause;
 use crate::system::exec::{self, Program};
 
@@ -17,6 +18,7 @@ pub fn start(
     paths: &Paths,
     cause: Cause,
     rehash: bool,
+    leave: &[ResourceId],
 ) -> impl FnOnce() -> Result<(), Problem> + Send + 'static {
     let mut argv: Vec<String> =
         vec![program().to_string_lossy().into_owned(), "sync".into(), "--cause".into()];
@@ -24,6 +26,7 @@ pub fn start(
     if rehash {
         argv.push("--rehash".into());
     }
+    argv.extend(leave.iter().flat_map(|resource| ["--leave".to_owned(), resource.to_string()]));
     for (option, folder) in [
         ("--config-dir", &paths.config),
         ("--state-dir", &paths.state),

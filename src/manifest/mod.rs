@@ -82,6 +82,16 @@ impl Desired {
         &self.rendered
     }
 
+    /// Adds what there was before abide changed it, where nothing else is declared in its place.
+    pub fn bring_back(&mut self, before: Vec<Declared>) {
+        let taken: HashSet<String> =
+            self.rendered.resources.iter().map(|declared| declared.id.name.clone()).collect();
+        let free = before.into_iter().filter(|declared| !taken.contains(&declared.id.name));
+        self.rendered.resources.extend(free);
+        self.rendered.resources.sort_by(|left, right| left.id.cmp(&right.id));
+        self.rendered.resources.dedup_by(|later, first| later.id == first.id);
+    }
+
     /// Keeps packages at versions that they had: those that a pattern of the declaration lets go to others.
     pub fn keep_versions(&mut self, versions: &BTreeMap<String, String>) {
         for declared in &mut self.rendered.resources {

@@ -8,6 +8,7 @@ use super::{Blocked, Plan, PlanError, Step};
 use crate::error::Code;
 use crate::manifest::Watched;
 use crate::resource::{Context, Declared, Enforce, Provision, Relations, ResourceId};
+use crate::system::accounts;
 use crate::system::observe::{Needs, Observed};
 
 /// What is known of a resource that abide applied before.
@@ -32,6 +33,8 @@ pub struct Scope {
     pub forbidden: BTreeMap<ResourceId, PlanError>,
     /// The same desired state was applied whole before, so that it is known to have an order.
     pub settled: bool,
+    /// What is left as it is this time, and only reported: somebody keeps changing it back.
+    pub left: BTreeSet<ResourceId>,
 }
 
 /// What to do about things that left the branch.
@@ -67,8 +70,10 @@ pub fn needs(
 /// Where drift of these resources can show.
 pub fn watched(desired: &[Declared]) -> Watched {
     let needs = needs(desired, &[], &BTreeMap::new());
+    let accounts = !needs.users.is_empty() || !needs.groups.is_empty();
+    let databases = accounts.then(accounts::databases).into_iter().flatten();
     Watched {
-        paths: needs.paths.into_keys().collect(),
+        paths: needs.paths.into_keys().chain(databases).collect(),
         folders: needs.listings.into_keys().collect(),
         units: needs.units,
         packages: !needs.packages.is_empty(),
@@ -213,7 +218,12 @@ impl Draft {
             Ok(None) => self.plan.unchanged.push(declared.id.clone()),
             Ok(Some(change)) => {
                 self.steps.insert(position, self.plan.steps.len());
-                self.changed.insert(declared.id.clone());
+                let report_only =
+                    declared.common.enforce == Enforce::Warn || scope.left.contains(&declared.id);
+                // What is only reported does not change, so that nobody has to be restarted for it.
+                if !report_only {
+                    self.changed.insert(declared.id.clone());
+                }
                 self.plan.steps.push(Step {
                     resource: declared.id.clone(),
                     origin: declared.origin.clone(),
@@ -221,7 +231,7 @@ impl Draft {
                     needs: self.waits.get(&position).into_iter().flatten().copied().collect(),
                     prune: false,
                     sensitive: declared.common.sensitive || declared.resource.sensitive(),
-                    report_only: declared.common.enforce == Enforce::Warn,
+                    report_only,
                 });
             }
             Err(error) => {
@@ -469,5 +479,13 @@ mod tests {
         let scope = Scope { only: [named("/b")].into(), ..Scope::default() };
         let plan = make(&[link("/a"), link("/b")], &[], &host(&[]), &scope).unwrap();
         assert_eq!(plan.steps.iter().map(|step| &step.resource).collect::<Vec<_>>(), [&named("/b")]);
+    }
+
+    #[test]
+    fn what_is_left_is_only_reported_and_changes_nothing_else() {
+        let scope = Scope { left: [named("/a")].into(), ..Scope::default() };
+        let plan = make(&[link("/a"), link("/b")], &[], &host(&[]), &scope).unwrap();
+        let steps: Vec<_> = plan.steps.iter().map(|step| (&step.resource, step.report_only)).collect();
+        assert_eq!(steps, [(&named("/a"), true), (&named("/b"), false)]);
     }
 }

@@ -41,6 +41,9 @@ pub enum EventKind {
     RollbackEnded,
     UpgradeUndone,
     Enrolled,
+    FightBegan,
+    FightEnded,
+    EventsLost,
 }
 
 /// How loud an event is, as syslog's levels.
@@ -180,6 +183,15 @@ descriptions! {
     Enrolled "7dc07149c2f948b5872cc604c63fac84" Notice
         "This host is enrolled"
         "The root of trust was written. From now on the host abides by the branch."
+    FightBegan "a391f38b6b514b87909954dfe1f4d455" Warning
+        "Somebody keeps changing @ABIDE_RESOURCE@ back"
+        "abide has corrected this resource again and again within a minute. From now on it waits longer before each correction of it, up to five minutes; everything else is healed at once as before. `abide status` shows what is known of the other side. Stop whoever else manages it, or take it off the branch."
+    FightEnded "68f8b9f162ac43eea9bab533b4a9ddb9" Notice
+        "Nobody changes @ABIDE_RESOURCE@ back any more"
+        "The resource has stayed as declared for a while. It is healed at once again."
+    EventsLost "664797111598469989a8d66fec4ace6a" Info
+        "More changed at once than could be told"
+        "The kernel's queue of file events overflowed (fs.inotify.max_queued_events). Nothing is missed: the whole host is looked at."
 }
 
 impl EventKind {
@@ -245,7 +257,7 @@ mod tests {
         let kinds: BTreeSet<_> = DESCRIPTIONS.iter().map(|description| description.kind).collect();
         let ids: BTreeSet<_> = DESCRIPTIONS.iter().map(|description| description.id).collect();
         assert_eq!((kinds.len(), ids.len()), (DESCRIPTIONS.len(), DESCRIPTIONS.len()));
-        assert_eq!(DESCRIPTIONS.len(), EventKind::Enrolled as usize + 1);
+        assert_eq!(DESCRIPTIONS.len(), EventKind::EventsLost as usize + 1);
         assert!(ids.iter().all(|id| id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit())));
     }
 }

@@ -7,12 +7,13 @@ use super::status::RunStatus;
 use super::{Event, EventKind, journal};
 use crate::error::Problem;
 use crate::resource::ResourceId;
+use crate::state::Told;
 use crate::trust::Revision;
 
 /// What a run told so far.
 #[derive(Debug, Default)]
 pub struct Recorder {
-    events: Vec<Event>,
+    told: Told,
     revision: Option<Revision>,
     run: Option<i64>,
     /// The status that the run will leave.
@@ -65,9 +66,19 @@ impl Recorder {
         }
     }
 
-    /// Takes the events that are to be stored.
-    pub fn take_events(&mut self) -> Vec<Event> {
-        std::mem::take(&mut self.events)
+    /// Takes what is to be stored.
+    pub fn take(&mut self) -> Told {
+        std::mem::take(&mut self.told)
+    }
+
+    /// The state of a subject, as far as it is not stored yet.
+    pub fn noted(&self, subject: &str) -> Option<&str> {
+        self.told.conditions.get(subject).map(|(state, _)| state.as_str())
+    }
+
+    /// Notes the state of a subject, to be stored with the events about it.
+    pub fn note(&mut self, subject: &str, state: &str, now: i64) {
+        self.told.conditions.insert(subject.to_owned(), (state.to_owned(), now));
     }
 
     /// Closes the status.
@@ -93,6 +104,6 @@ impl Recorder {
 
     fn push(&mut self, event: Event) {
         journal::write(&event);
-        self.events.push(event);
+        self.told.events.push(event);
     }
 }

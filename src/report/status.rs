@@ -56,6 +56,8 @@ pub struct RunStatus {
     pub verified: Option<Revision>,
     /// Number of resources: all, changed, failed, skipped.
     pub counts: Counts,
+    /// Resources that were changed; only the first where they are many.
+    pub corrected: Vec<String>,
     /// Resources that are not as declared, with what differs or why they failed.
     pub differing: BTreeMap<String, String>,
     /// Everything that is wrong.

@@ -123,6 +123,20 @@ pub(super) fn needs(attributes: &Attributes, needs: &mut Needs) {
     }
 }
 
+/// Owner, group and mode of what is there; what else was looked at of it.
+pub(super) fn found(present: &Present) -> Attributes {
+    let extended = present.extended.as_ref();
+    Attributes {
+        owner: Some(Principal::Id(present.uid)),
+        group: Some(Principal::Id(present.gid)),
+        mode: Some(present.mode),
+        selinux: extended.and_then(|extended| extended.selinux.clone()),
+        acl: extended.map(|extended| extended.acl.clone()),
+        xattrs: extended.map(|extended| extended.xattrs.clone()).unwrap_or_default(),
+        immutable: extended.map(|extended| extended.immutable),
+    }
+}
+
 /// Whether the extended attributes of the path have to be looked at.
 pub(super) fn extended(attributes: &Attributes) -> bool {
     attributes.selinux.is_some()

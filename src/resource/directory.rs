@@ -8,7 +8,7 @@ use super::attributes::{self, Written};
 use super::fields::{Mode, PrincipalField};
 use super::tree::{Purge, Tree, Work};
 use super::{
-    Context, Declaration, DeclareError, Ensure, Field, Provision, Relations, Resource, ResourceId, codes, path_name,
+    Before, Context, Declaration, DeclareError, Ensure, Field, Provision, Relations, Resource, ResourceId, codes, path_name,
 };
 use crate::plan::{Attributes, Change, Diff, Effect, PlanError, Reach};
 use crate::system::observe::{FileType, Needs, PathNeed, Present};
@@ -208,6 +208,13 @@ recursive = true
             (Ensure::Absent, Some(present)) => self.absent(present, context).map(Some),
             (Ensure::Present, present) => self.present(present, context),
         }
+    }
+
+    fn found(&self, before: &Before<'_>) -> Option<Directory> {
+        let present = before.path(&self.path).filter(|present| present.file_type == FileType::Directory)?;
+        let attributes = attributes::found(present);
+        let (path, ensure, tree, purge) = (self.path.clone(), Ensure::Present, None, None);
+        Some(Directory { path, ensure, attributes, tree, purge, force: false, recursive: false })
     }
 
     fn prune(&self, context: &Context<'_>) -> Result<Option<Change>, PlanError> {

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
 use super::unit::{UNITS, UnitFile};
-use super::{Context, Declaration, DeclareError, Field, Provision, Relations, Resource, ResourceId, sections};
+use super::{Before, Context, Declaration, DeclareError, Field, Provision, Relations, Resource, ResourceId, sections};
 use crate::plan::{Attributes, Change, Effect, PlanError, Reach};
 use crate::system::observe::{Needs, PathNeed};
 
@@ -76,6 +76,10 @@ restart-on = ["drop-in:nginx.service/limits"]
             change.effects.insert(0, Effect::MakeDirectory { path: self.folder(), attributes });
         }
         Ok(Some(change))
+    }
+
+    fn found(&self, before: &Before<'_>) -> Option<DropIn> {
+        Some(DropIn { name: self.name.clone(), file: self.file.found(before)? })
     }
 
     fn prune(&self, context: &Context<'_>) -> Result<Option<Change>, PlanError> {

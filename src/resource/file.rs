@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use super::attributes::{self, Written};
 use super::fields::{self, Mode, PrincipalField};
 use super::{
-    Content, Context, Declaration, DeclareError, Ensure, Field, Provision, Relations, Resource, ResourceId, codes, path_name,
+    Before, Content, Context, Declaration, DeclareError, Ensure, Field, Provision, Relations, Resource, ResourceId, codes, path_name,
 };
 use crate::error::Code;
 use crate::plan::{Attributes, Change, Diff, Effect, PlanError, Reach, WriteFile};
@@ -220,6 +220,18 @@ ensure = "absent"
             }
             (Ensure::Present, Some(present)) => self.corrected(present, context),
         }
+    }
+
+    fn found(&self, before: &Before<'_>) -> Option<File> {
+        let present = before.path(&self.path).filter(|present| present.file_type == FileType::File)?;
+        let content = match self.backup {
+            true => Some(before.content(&self.path)?),
+            false => None,
+        };
+        let attributes = attributes::found(present);
+        let (path, ensure, in_place) = (self.path.clone(), Ensure::Present, self.in_place);
+        let (validate, create_only, backup, force) = (None, false, true, true);
+        Some(File { path, ensure, content, attributes, validate, create_only, backup, force, in_place })
     }
 
     fn prune(&self, context: &Context<'_>) -> Result<Option<Change>, PlanError> {

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::account::{Account, Found, ensure_field, removal};
-use super::{Context, Declaration, DeclareError, Ensure, Field, Provision, Relations, Resource};
+use super::{Before, Context, Declaration, DeclareError, Ensure, Field, Provision, Relations, Resource};
 use crate::plan::{Change, Diff, Effect, GroupAction, PlanError, Reach};
 use crate::system::observe::{GroupState, Needs};
 
@@ -95,6 +95,12 @@ ensure = "absent"
                 Some(gid) => self.renumbered(state, gid).map(Some),
             },
         }
+    }
+
+    fn found(&self, before: &Before<'_>) -> Option<Group> {
+        let state = before.host.groups.get(&self.name).filter(|state| state.local)?;
+        let (name, ensure, gid) = (self.name.clone(), Ensure::Present, Some(state.gid));
+        Some(Group { name, ensure, gid, system: false, change_gid: true })
     }
 
     fn prune(&self, context: &Context<'_>) -> Result<Option<Change>, PlanError> {

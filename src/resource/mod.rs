@@ -15,7 +15,7 @@ use std::fmt;
 use std::path::{Component, Path, PathBuf};
 
 use crate::plan::{Change, PlanError, Reach};
-use crate::system::observe::{Needs, Observed, PathState, Present};
+use crate::system::observe::{FileType, Needs, Observed, PathState, Present};
 
 /// Lists every kind once: the enum, its dispatch and the registry come from this table. The order is the default
 /// order of application between resources that nothing else orders.
@@ -60,6 +60,11 @@ macro_rules! kinds {
             /// What must be observed before this resource can be pruned.
             pub fn prune_needs(&self, needs: &mut Needs) {
                 match self { $(AnyResource::$variant(resource) => resource.prune_needs(needs),)* }
+            }
+            /// The declaration that would bring back what the host has in its place now; `None` where there is nothing, or nothing that
+            /// can be brought back.
+            pub fn found(&self, before: &Before<'_>) -> Option<AnyResource> {
+                match self { $(AnyResource::$variant(resource) => resource.found(before).map(AnyResource::$variant),)* }
             }
             /// Whether it holds a secret, so that it is never shown even when the author did not say so.
             pub fn sensitive(&self) -> bool {
@@ -215,11 +220,40 @@ pub trait Resource: Sized {
     /// See [`PlanError`].
     fn plan(&self, context: &Context<'_>) -> Result<Option<Change>, PlanError>;
 
+    /// The declaration that would bring back what the host has in the resource's place now.
+    fn found(&self, _before: &Before<'_>) -> Option<Self> {
+        None
+    }
+
     /// What takes the resource away again. `None`: nothing to do.
     ///
     /// # Errors
     /// See [`PlanError`].
     fn prune(&self, context: &Context<'_>) -> Result<Option<Change>, PlanError>;
+}
+
+/// What the host has before abide changes it.
+pub struct Before<'a> {
+    /// The host as it was observed.
+    pub host: &'a Observed,
+    /// Reads a file's content; `None` where it cannot be kept.
+    pub read: &'a dyn Fn(&Path) -> Option<Vec<u8>>,
+}
+
+impl Before<'_> {
+    /// What is at a path.
+    pub fn path(&self, path: &Path) -> Option<&Present> {
+        match self.host.paths.get(path) {
+            Some(PathState::Present(present)) => Some(present),
+            _ => None,
+        }
+    }
+
+    /// The content of the regular file at a path.
+    pub fn content(&self, path: &Path) -> Option<Content> {
+        self.path(path).filter(|present| present.file_type == FileType::File)?;
+        (self.read)(path).map(Content::inline)
+    }
 }
 
 /// What planning may look at.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::version::Accepted;
-use super::{Context, Declaration, DeclareError, Field, Provision, Relations, Resource, ResourceId, codes};
+use super::{Before, Context, Declaration, DeclareError, Field, Provision, Relations, Resource, ResourceId, codes};
 use crate::error::Code;
 use crate::manifest::node::nearest;
 use crate::plan::{
@@ -205,6 +205,14 @@ ensure = "purged"
             self.remove(state, &mut change)?;
         }
         Ok(Some(change).filter(|change| !change.effects.is_empty()))
+    }
+
+    fn found(&self, before: &Before<'_>) -> Option<Package> {
+        let state = before.host.packages.get(&self.name)?;
+        let kept = Some(state.installed.clone()?);
+        let options = PackageOptions { change_held: true, ..PackageOptions::default() };
+        let (name, ensure) = (self.name.clone(), PackageEnsure::Present);
+        Some(Package { name, ensure, version: None, hold: Some(state.held), options, kept })
     }
 
     fn prune(&self, context: &Context<'_>) -> Result<Option<Change>, PlanError> {

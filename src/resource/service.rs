@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::fields::Seconds;
 use super::unit::UNITS;
-use super::{Context, Declaration, DeclareError, Field, Provision, Relations, Resource, ResourceId, codes, sections};
+use super::{Before, Context, Declaration, DeclareError, Field, Provision, Relations, Resource, ResourceId, codes, sections};
 use crate::error::Code;
 use crate::plan::{Change, Diff, Effect, PlanError, Reach, UnitAction};
 use crate::system::observe::{Needs, UnitState};
@@ -190,6 +190,24 @@ LimitNOFILE = 65536
         // Only what neither ran nor was enabled before is undone when it leaves the branch.
         let fresh = !is_active(state) && !state.file_state.starts_with("enabled");
         Ok(steps.change(fresh))
+    }
+
+    fn found(&self, before: &Before<'_>) -> Option<Service> {
+        let state = before.host.units.get(&self.unit).filter(|state| state.load != "not-found")?;
+        let enabled = match state.file_state.as_str() {
+            "enabled" => Some(true),
+            "disabled" => Some(false),
+            _ => None,
+        };
+        Some(Service {
+            running: Some(matches!(state.active.as_str(), "active" | "activating" | "reloading")),
+            enabled,
+            masked: Some(state.load == "masked"),
+            reload_on: Vec::new(),
+            restart_on: Vec::new(),
+            package: None,
+            ..self.clone()
+        })
     }
 
     fn prune(&self, context: &Context<'_>) -> Result<Option<Change>, PlanError> {

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
-use super::{Context, Declaration, DeclareError, Field, Provision, Relations, Resource, ResourceId, codes, path_name};
+use super::{Before, Context, Declaration, DeclareError, Field, Provision, Relations, Resource, ResourceId, codes, path_name};
 use crate::error::Code;
 use crate::plan::{Attributes, Change, Diff, Effect, PlanError, Reach};
 use crate::system::observe::{FileType, Needs, PathNeed, PathState};
@@ -97,6 +97,11 @@ target = "../sites-available/app.conf"
                 None => Err(self.in_the_way(codes::IN_THE_WAY, "exists and is not a symlink")),
             },
         }
+    }
+
+    fn found(&self, before: &Before<'_>) -> Option<Symlink> {
+        let target = before.path(&self.path)?.target.clone()?;
+        Some(Symlink { path: self.path.clone(), target: Some(target), force: true })
     }
 
     fn prune(&self, context: &Context<'_>) -> Result<Option<Change>, PlanError> {

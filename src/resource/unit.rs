@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::attributes;
 use super::{
-    Content, Context, Declaration, DeclareError, Ensure, Field, Provision, Relations, Resource, ResourceId, codes,
+    Before, Content, Context, Declaration, DeclareError, Ensure, Field, Provision, Relations, Resource, ResourceId, codes,
     fields, sections,
 };
 use crate::manifest::node::{Node, Value};
@@ -153,6 +153,10 @@ running = true
         Ok(change.map(|change| if self.file.content.is_none() { self.ended(change, context) } else { change }))
     }
 
+    fn found(&self, before: &Before<'_>) -> Option<Unit> {
+        Some(Unit { name: self.name.clone(), file: self.file.found(before)? })
+    }
+
     fn prune(&self, context: &Context<'_>) -> Result<Option<Change>, PlanError> {
         let change = self.file.prune(&self.id(), context)?;
         Ok(change.map(|change| self.ended(change, context)))
@@ -286,6 +290,10 @@ impl UnitFile {
                 Ok(Some(change).filter(|change| !change.diffs.is_empty()))
             }
         }
+    }
+
+    pub(super) fn found(&self, before: &Before<'_>) -> Option<UnitFile> {
+        Some(UnitFile { path: self.path.clone(), content: Some(before.content(&self.path)?), force: true })
     }
 
     pub(super) fn prune(&self, id: &ResourceId, context: &Context<'_>) -> Result<Option<Change>, PlanError> {

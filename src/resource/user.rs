@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use super::account::{Account, Found, ensure_field, removal};
 use super::fields::is_account_name;
 use super::{
-    Context, Declaration, DeclareError, Ensure, Field, Provision, Relations, Resource, ResourceId, attributes, codes,
+    Before, Context, Declaration, DeclareError, Ensure, Field, Provision, Relations, Resource, ResourceId, attributes, codes,
 };
 use crate::manifest::node::nearest;
 use crate::plan::{Change, Diff, Effect, PlanError, Reach, UserAction};
@@ -196,6 +196,29 @@ ensure = "absent"
             Found::Missing => self.created(context).map(Some),
             Found::Kept(state) => self.corrected(state, context),
         }
+    }
+
+    fn found(&self, before: &Before<'_>) -> Option<User> {
+        let state = before.host.users.get(&self.name).filter(|state| state.local)?;
+        let fields = Fields {
+            ensure: Ensure::Present,
+            uid: Some(state.uid),
+            group: Some(state.group.clone()).filter(|group| !group.is_empty()),
+            groups: Some(state.groups.clone()),
+            exact_groups: true,
+            home: Some(state.home.clone()),
+            create_home: Some(false),
+            shell: Some(state.shell.clone()),
+            comment: Some(state.comment.clone()),
+            // What was secret is not kept.
+            password: None,
+            locked: Some(state.locked),
+            expires: Some(state.expires.clone()),
+            system: false,
+            change_uid: true,
+            remove_home: false,
+        };
+        Some(User { name: self.name.clone(), fields })
     }
 
     fn prune(&self, context: &Context<'_>) -> Result<Option<Change>, PlanError> {

@@ -12,6 +12,7 @@ use gix::odb::pack::data::{self, entry::Header, input};
 use gix::zlib::{Compression, Decompress, FlushDecompress};
 
 use crate::config::Limits;
+use crate::failpoint::reach;
 
 /// All objects of a pack together may inflate to so many times the limit of the spool. A delta of a few bytes can stand for a
 /// whole object, so that a small pack can otherwise keep a processor busy for days.
@@ -174,6 +175,7 @@ pub(super) fn index(
         options,
     )
     .map_err(|error| PackError::Damaged(chain(&error)))?;
+    reach("store: pack indexed");
     if let Some(keep) = outcome.keep_path {
         std::fs::remove_file(keep)?;
     }
@@ -182,6 +184,7 @@ pub(super) fn index(
         File::open(index)?.sync_all()?;
         File::open(directory)?.sync_all()?;
     }
+    reach("store: pack on disk");
     Ok(outcome.data_path)
 }
 
@@ -239,7 +242,9 @@ pub(super) fn replace_all(
     let pack = index(temporary.path(), directory, gix::objs::find::Never, hash, limits.object_bytes)?;
     for old in list(directory)? {
         if Some(&old) != pack.as_ref() {
+            reach("store: before an old pack is removed");
             std::fs::remove_file(old.with_extension("idx"))?;
+            reach("store: old index removed");
             std::fs::remove_file(&old)?;
         }
     }

@@ -1,6 +1,7 @@
 //! What happened, one row per event, for `abide events`.
 
 use rusqlite::params;
+use std::collections::BTreeMap;
 
 use super::{State, StateError, from_json, to_json};
 use crate::report::Event;
@@ -8,7 +9,48 @@ use crate::report::Event;
 /// How many events are kept.
 const KEEP: i64 = 10_000;
 
+/// What a run has told and the state does not know yet: events, and the conditions that they are about.
+///
+/// They are written together, so that no death can keep one without the other: a condition that is known is told no more.
+#[derive(Debug, Default)]
+pub struct Told {
+    /// What happened, in order.
+    pub events: Vec<Event>,
+    /// By subject: its state, and since when, seconds since the epoch.
+    pub conditions: BTreeMap<String, (String, i64)>,
+}
+
+impl Told {
+    /// Whether there is nothing to write.
+    pub fn is_empty(&self) -> bool {
+        self.events.is_empty() && self.conditions.is_empty()
+    }
+
+    pub(super) fn write(&self, transaction: &rusqlite::Transaction<'_>) -> rusqlite::Result<()> {
+        for (subject, (state, since)) in &self.conditions {
+            transaction
+                .prepare_cached(
+                    "INSERT INTO conditions VALUES (?1, ?2, ?3)
+                     ON CONFLICT DO UPDATE SET state = excluded.state, since = excluded.since",
+                )?
+                .execute(params![subject, state, since])?;
+        }
+        self.events.iter().try_for_each(|event| insert(transaction, event))
+    }
+}
+
 impl State {
+    /// Writes what was told, all of it or nothing.
+    ///
+    /// # Errors
+    /// The state cannot be written.
+    pub fn tell(&mut self, told: &Told) -> Result<(), StateError> {
+        if told.is_empty() {
+            return Ok(());
+        }
+        self.transaction(|transaction| told.write(transaction))
+    }
+
     /// Adds events, together.
     ///
     /// # Errors

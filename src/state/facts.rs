@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 
-use super::{State, StateError, to_json};
+use super::{State, StateError, Told, to_json};
 use crate::trust::{HeartbeatMark, HighWater, Revision};
 
 /// The newest commit that this host has proven: nothing that does not descend from it is ever applied.
@@ -95,17 +95,20 @@ impl State {
         self.fact("high-water")
     }
 
-    /// Raises the high-water mark. That the new commit descends from the former is for
+    /// Raises the high-water mark, and writes with it what was told of that. That the new commit descends from the former is for
     /// [`trust`](crate::trust) to prove.
     ///
     /// # Errors
     /// The state cannot be written.
-    pub fn raise(&mut self, mark: &Mark) -> Result<(), StateError> {
+    pub fn raise(&mut self, mark: &Mark, told: &Told) -> Result<(), StateError> {
         let former = self.high_water()?;
         if former.is_some_and(|former| former.high_water() == mark.high_water()) {
-            return Ok(());
+            return self.tell(told);
         }
-        self.transaction(|transaction| set(transaction, "high-water", Some(mark)))
+        self.transaction(|transaction| {
+            set(transaction, "high-water", Some(mark))?;
+            told.write(transaction)
+        })
     }
 
     /// Moves the high-water mark to where an operator, and the walk from the introduction, put it: also backwards.
@@ -257,27 +260,6 @@ impl State {
         }
     }
 
-    /// Notes the state of a subject (`poll`, `trust`, `sync`, a resource) and says whether it is another than before, so that
-    /// only transitions are reported. Nothing is written when it is the same; an empty state is the one that needs no report at
-    /// first.
-    ///
-    /// # Errors
-    /// The state cannot be read or written.
-    pub fn transition(&mut self, subject: &str, state: &str, time: i64) -> Result<bool, StateError> {
-        let known = self.condition(subject)?.map(|(state, _)| state).unwrap_or_default();
-        if known == state {
-            return Ok(false);
-        }
-        self.transaction(|transaction| {
-            transaction.execute(
-                "INSERT INTO conditions VALUES (?1, ?2, ?3)
-                 ON CONFLICT DO UPDATE SET state = excluded.state, since = excluded.since",
-                params![subject, state, time],
-            )
-        })?;
-        Ok(true)
-    }
-
     /// What was last noted of a subject, and since when.
     ///
     /// # Errors
@@ -306,6 +288,7 @@ impl State {
         serde_json::from_str(&text).map(Some).map_err(|error| self.damaged(format!("`{name}`: {error}")))
     }
 
+    #[track_caller]
     pub(super) fn set_fact<T: Serialize>(&mut self, name: &str, value: Option<&T>) -> Result<(), StateError> {
         self.transaction(|transaction| set(transaction, name, value))
     }

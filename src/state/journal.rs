@@ -23,7 +23,7 @@ pub struct Intent {
     pub verb: String,
     /// Path, unit, package, account or program.
     pub target: String,
-    /// What was there before.
+    /// What was there before; of a program, the codes with which it ends well.
     pub before: String,
     /// Abide makes what was not there before.
     pub creates: bool,

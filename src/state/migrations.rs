@@ -113,16 +113,16 @@ fn an_older_program_goes_on_where_the_newer_one_lets_it_and_trust_stays() {
     let folder = tempfile_folder();
     let mark =
         |commit: &str| Mark { commit: commit.into(), payload: "p".into(), time: 3, introduction: "i".into() };
-    State::open(folder.path()).unwrap().raise(&mark("old")).unwrap();
+    State::open(folder.path()).unwrap().raise(&mark("old"), &events::Told::default()).unwrap();
     // The newer one adds a table, and believes more than before.
     let mut newer = opened_by(&later(present), folder.path());
-    newer.raise(&mark("new")).unwrap();
+    newer.raise(&mark("new"), &events::Told::default()).unwrap();
     newer.connection.execute("INSERT INTO later VALUES ('kept')", []).unwrap();
     drop(newer);
     // Back: what was believed meanwhile is still believed, and nothing of the newer one is lost.
     let mut older = State::open(folder.path()).unwrap();
     assert_eq!(older.high_water().unwrap(), Some(mark("new")));
-    older.raise(&mark("newest")).unwrap();
+    older.raise(&mark("newest"), &events::Told::default()).unwrap();
     assert!(State::inspect(folder.path()).unwrap().is_some());
     drop(older);
     // And forward again: the step is not made twice.

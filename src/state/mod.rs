@@ -17,12 +17,14 @@ mod open;
 mod schema;
 
 pub use error::StateError;
+pub use events::Told;
 pub use facts::{Ahead, Beginning, Mark, News, Suspension, TimeSeen};
 pub use generations::{Generation, LostRemote, Pin, Standing, Trial};
 pub use history::{Cause, Counts, Run, RunResult, RunStart, StepRecord};
 pub use inventory::Entry;
 pub use journal::{Finished, Intent, Notification, Owed, Unfinished};
 
+use crate::failpoint::reach;
 use rusqlite::Connection;
 use std::path::{Path, PathBuf};
 
@@ -92,6 +94,7 @@ impl State {
             return Ok(());
         }
         // Closing brings the log into the database, unless somebody reads it at this moment.
+        reach("state: before it is left");
         let synced = std::fs::File::open(&log).and_then(|log| log.sync_data());
         match synced {
             Err(source) if source.kind() != std::io::ErrorKind::NotFound => Err(open::io(&log, source)),
@@ -115,6 +118,7 @@ impl State {
     }
 
     /// Runs `work` in one transaction, which is on disk when this returns, but for what [`State::begin`] says.
+    #[track_caller]
     fn transaction<T>(
         &mut self,
         work: impl FnOnce(&rusqlite::Transaction<'_>) -> rusqlite::Result<T>,
@@ -127,7 +131,10 @@ impl State {
             transaction.commit()?;
             Ok(value)
         };
-        run().map_err(|source| open::explain(path, source))
+        reach("state: before");
+        let result = run().map_err(|source| open::explain(path, source));
+        reach("state: written");
+        result
     }
 }
 

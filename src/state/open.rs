@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::{State, StateError, schema};
+use crate::failpoint::reach;
 
 const DATABASE: &str = "state.sqlite";
 
@@ -34,6 +35,7 @@ pub(super) fn prepare(folder: &Path) -> Result<PathBuf, StateError> {
         .mode(0o600)
         .open(&path)
         .map_err(|source| io(&path, source))?;
+    reach("state: file made");
     Ok(path)
 }
 
@@ -105,6 +107,7 @@ pub(super) fn migrate_by(state: &mut State, folder: &Path, known: &[schema::Step
     if !steps.is_empty() {
         if version == 0 {
             state.sql(state.connection.pragma_update(None, "journal_mode", "WAL"))?;
+            reach("state: log begun");
         }
         let newest = count(known);
         let usable = known.iter().map(|step| step.readable_from).max().unwrap_or(newest);
@@ -124,6 +127,7 @@ pub(super) fn migrate_by(state: &mut State, folder: &Path, known: &[schema::Step
             File::open(folder)?.sync_all()
         };
         create().map_err(|source| io(&marker, source))?;
+        reach("state: marker made");
     }
     Ok(())
 }

@@ -70,8 +70,8 @@ fn what_was_written_is_there_after_opening_again() {
     let folder = folder();
     let mut state = State::open(folder.path()).unwrap();
     let mark = Mark { commit: "c1".into(), payload: "p1".into(), time: 3, introduction: String::new() };
-    state.raise(&mark).unwrap();
-    state.raise(&Mark { time: 4, ..mark.clone() }).unwrap();
+    state.raise(&mark, &Told::default()).unwrap();
+    state.raise(&Mark { time: 4, ..mark.clone() }, &Told::default()).unwrap();
     state.set_applied(&revision("c1")).unwrap();
     drop(state);
     let state = State::open(folder.path()).unwrap();
@@ -123,14 +123,18 @@ fn rot_is_noticed() {
     let folder = folder();
     let mut state = State::open(folder.path()).unwrap();
     state
-        .raise(&Mark { commit: "c1".into(), payload: "p1".into(), time: 3, introduction: String::new() })
+        .raise(
+            &Mark { commit: "c1".into(), payload: "p1".into(), time: 3, introduction: String::new() },
+            &Told::default(),
+        )
         .unwrap();
     let change = "UPDATE facts SET value = replace(value, 'c1', 'c0')";
     state.connection.execute(change, []).unwrap();
     assert_eq!(state.high_water().unwrap_err().code().0, "E503");
 
     for number in 0..200 {
-        state.transition(&format!("subject {number}"), &"state ".repeat(40), 1).unwrap();
+        let conditions = [(format!("subject {number}"), ("state ".repeat(40), 1))].into();
+        state.tell(&Told { conditions, ..Told::default() }).unwrap();
     }
     drop(state);
     let path = folder.path().join("state.sqlite");
@@ -165,12 +169,24 @@ fn the_start_of_an_older_version_is_finished() {
     assert!(State::inspect(self::folder().path()).unwrap().is_none());
 }
 
+/// What is told and what it is about are both known, or neither, wherever the process dies.
 #[test]
-fn only_transitions_count() {
-    let folder = folder();
-    let mut state = State::open(folder.path()).unwrap();
-    for (now, expected) in [("", false), ("down", true), ("down", false), ("", true), ("", false)] {
-        assert_eq!(state.transition("poll", now, 1).unwrap(), expected, "{now}");
+fn a_death_cannot_take_an_event_and_leave_its_condition() {
+    for place in 0.. {
+        let folder = folder();
+        let mut state = State::open(folder.path()).unwrap();
+        let event = Event { message: "the poll fails".into(), ..Event::default() };
+        let told = Told { events: vec![event], conditions: [("poll".into(), ("down".into(), 1))].into() };
+        let mark = Mark { commit: "c1".into(), payload: "p1".into(), time: 3, introduction: String::new() };
+        let lived = crate::failpoint::lives(place, || state.raise(&mark, &told).unwrap()).is_some();
+        let state = State::open(folder.path()).unwrap();
+        let (known, events) = (state.condition("poll").unwrap(), state.events(0, 9).unwrap());
+        let all = known.is_some();
+        assert_eq!((events.len(), state.high_water().unwrap().is_some()), (usize::from(all), all), "{place}");
+        if lived {
+            assert!(place > 1 && all);
+            return;
+        }
     }
 }
 
@@ -373,7 +389,10 @@ fn cost() {
     let declared: Vec<Declared> =
         (0..5_000).map(|number| link(&format!("/etc/link{number}"), "x", 1)).collect();
     state
-        .raise(&Mark { commit: "c1".into(), payload: "p1".into(), time: 3, introduction: String::new() })
+        .raise(
+            &Mark { commit: "c1".into(), payload: "p1".into(), time: 3, introduction: String::new() },
+            &Told::default(),
+        )
         .unwrap();
     let none = BTreeSet::new();
     let measure = |name: &str, times: u32, work: &mut dyn FnMut()| {
@@ -437,7 +456,7 @@ fn what_is_believed_is_remembered() {
         time,
         introduction: String::new(),
     };
-    state.raise(&mark("a", 1)).unwrap();
+    state.raise(&mark("a", 1), &Told::default()).unwrap();
     // An exception may lead back, and is spent for ever.
     state.move_mark(&mark("b", 100), Some(("nonce", 50))).unwrap();
     state.move_mark(&mark("c", 200), None).unwrap();

@@ -35,6 +35,8 @@ pub mod replace;
 
 pub mod sandbox;
 
+pub mod writer;
+
 /// The host's name as the kernel has it.
 pub fn host_name() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()

@@ -4,6 +4,8 @@ use std::io::Write as _;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 
+use crate::failpoint::reach;
+
 /// Writes `bytes` beside `path`, makes them durable and renames them into place.
 ///
 /// # Errors
@@ -18,18 +20,38 @@ pub fn replace(path: &Path, bytes: &[u8], mode: u32) -> std::io::Result<()> {
     let written = (|| {
         let mut options = std::fs::OpenOptions::new();
         options.write(true).create(true).truncate(true).mode(0o600);
+        reach("own file: before");
         let mut file = options.open(&temporary)?;
+        reach("own file: made");
         file.write_all(bytes)?;
         file.set_permissions(std::fs::Permissions::from_mode(mode))?;
         file.sync_all()?;
+        reach("own file: synced");
         std::fs::rename(&temporary, path)?;
-        std::fs::File::open(folder)?.sync_all()
+        reach("own file: renamed");
+        std::fs::File::open(folder)?.sync_all()?;
+        reach("own file: on disk");
+        Ok(())
     })();
     if written.is_err() {
         // Nothing more can be done about a temporary file that cannot be removed.
         let _ = std::fs::remove_file(&temporary);
     }
     written
+}
+
+/// Removes what dead processes left of [`replace`] in a folder. Those that live have theirs still to rename.
+pub fn sweep(folder: &Path) {
+    let Ok(entries) = std::fs::read_dir(folder) else { return };
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        let of =
+            name.to_str().and_then(|name| name.strip_prefix('.')?.rsplit_once('.')?.1.parse::<u32>().ok());
+        if of.is_some_and(|process| !crate::system::process_exists(process)) {
+            // Whoever removed it first did the same.
+            let _ = remove(&entry.path());
+        }
+    }
 }
 
 /// Keeps a file of abide's own under `name` in `folder`, too, as it is now; makes the folder, and removes what has none of the names in
@@ -49,8 +71,10 @@ pub fn keep_link(file: &Path, folder: &Path, name: &str, kept: &[String]) -> std
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
         _ => std::fs::hard_link(file, &temporary)?,
     }
+    reach("own file: link made");
     // Where both are the same file already, rename does nothing and leaves the temporary name.
     std::fs::rename(&temporary, folder.join(name))?;
+    reach("own file: link renamed");
     for entry in std::fs::read_dir(folder)? {
         let entry = entry?;
         if !kept.iter().any(|kept| entry.file_name() == kept.as_str()) {
@@ -140,6 +164,28 @@ mod tests {
         link(&path, &wants).unwrap();
         link(&path, &wants).unwrap();
         assert_eq!(std::fs::read_link(&wants).unwrap(), path);
+    }
+
+    #[test]
+    fn what_a_dead_process_left_is_swept_away() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("desired");
+        let living = format!(".desired.{}", std::process::id());
+        for place in 0.. {
+            let lived = crate::failpoint::lives(place, || replace(&path, b"one", 0o600).unwrap());
+            // Numbers of processes end far below this one.
+            let _ = std::fs::rename(folder.path().join(&living), folder.path().join(".desired.4294967290"));
+            std::fs::write(folder.path().join(&living), b"").unwrap();
+            sweep(folder.path());
+            let mut names: Vec<_> =
+                std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+            names.sort();
+            assert!(names.iter().all(|name| *name == *living || name == "desired"), "{place}: {names:?}");
+            assert!(names.iter().any(|name| *name == *living), "{place}: it may be about to rename it");
+            if lived.is_some() {
+                return;
+            }
+        }
     }
 
     #[test]

@@ -10,6 +10,8 @@
 
 mod bad_input;
 mod converge;
+mod drift;
+mod durability;
 mod hostile;
 mod packages;
 mod packaging;

@@ -12,22 +12,26 @@ use crate::support::{lab_is_enabled, lab_script};
 pub(crate) fn example(name: &str) -> PathBuf {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     let folder = BUILT.get_or_init(|| {
-        let mut cargo = Command::new(env!("CARGO"));
-        cargo.args(["build", "--locked", "--quiet", "--example", "package-contract"]);
-        cargo.args(["--example", "hostile-fetcher"]).current_dir(env!("CARGO_MANIFEST_DIR"));
-        // What cargo says to a test would make it build some crates again.
-        for (name, _) in std::env::vars_os() {
-            let own = ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_CRATE_", "CARGO_BIN_", "CARGO_PRIMARY_"];
-            if own.iter().any(|prefix| name.as_encoded_bytes().starts_with(prefix.as_bytes())) {
-                cargo.env_remove(name);
-            }
-        }
-        complete(&mut cargo, b"").success();
-        // The test itself runs from target/<profile>/deps.
-        let test = std::env::current_exe().expect("a running test has a path");
-        test.ancestors().nth(2).expect("it lies two folders deep").join("examples")
+        build(&["--example", "package-contract", "--example", "hostile-fetcher", "--example", "drifter"])
     });
     folder.join(name)
+}
+
+/// Builds examples; gives the folder that they are in then.
+pub(crate) fn build(arguments: &[&str]) -> PathBuf {
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.args(["build", "--locked", "--quiet"]).args(arguments).current_dir(env!("CARGO_MANIFEST_DIR"));
+    // What cargo says to a test would make it build some crates again.
+    for (name, _) in std::env::vars_os() {
+        let own = ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_CRATE_", "CARGO_BIN_", "CARGO_PRIMARY_"];
+        if own.iter().any(|prefix| name.as_encoded_bytes().starts_with(prefix.as_bytes())) {
+            cargo.env_remove(name);
+        }
+    }
+    complete(&mut cargo, b"").success();
+    // The test itself runs from target/<profile>/deps.
+    let test = std::env::current_exe().expect("a running test has a path");
+    test.ancestors().nth(2).expect("it lies two folders deep").join("examples")
 }
 
 /// A host with the contract's program and repositories, and with no other repository.

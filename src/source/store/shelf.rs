@@ -10,6 +10,7 @@ use gix::hash::Kind as HashKind;
 use super::failed;
 use super::recent::Recent;
 use crate::config::Limits;
+use crate::failpoint::reach;
 use crate::source::error::SourceError;
 use crate::source::pack::{self, PackError};
 use crate::source::reach::{self, Reached, WalkError};
@@ -81,10 +82,29 @@ impl Shelf {
         Ok(kept)
     }
 
+    /// Removes what a dead process left: packs that were being copied, indexed or removed. For whoever holds the lock.
+    pub(super) fn sweep(&self) {
+        let folders = [self.directory.clone(), self.path("pack")];
+        for entry in folders.iter().filter_map(|folder| std::fs::read_dir(folder).ok()).flatten().flatten() {
+            let (path, name) = (entry.path(), entry.file_name());
+            let name = name.to_string_lossy();
+            let copied = name.starts_with("incoming-") || name.starts_with('.');
+            // A pack is removed after its index, and gets its name before.
+            let half =
+                name.ends_with(".pack") && !path.with_extension("idx").exists() || name.ends_with(".keep");
+            if copied || half || name.starts_with("tmp_") {
+                // What cannot be removed is in nobody's way.
+                let _ = std::fs::remove_file(&path);
+            }
+        }
+    }
+
     /// Takes packs out again.
     pub(super) fn remove(&mut self, packs: &[PathBuf]) -> Result<(), SourceError> {
         for pack in packs {
+            reach("store: before a pack is removed");
             std::fs::remove_file(pack.with_extension("idx")).map_err(failed(pack))?;
+            reach("store: index removed");
             std::fs::remove_file(pack).map_err(failed(pack))?;
         }
         self.reopen()
@@ -183,16 +203,20 @@ impl Shelf {
 /// Writes a small file as a whole or not at all.
 pub(super) fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), SourceError> {
     let failed = failed(path);
+    reach("store: before a file");
     let folder = path.parent().unwrap_or(path);
     let mut temporary = tempfile::NamedTempFile::new_in(folder).map_err(&failed)?;
     temporary.write_all(bytes).map_err(&failed)?;
     temporary.as_file().sync_all().map_err(&failed)?;
+    reach("store: file written");
     temporary.persist(path).map_err(|error| failed(error.error))?;
+    reach("store: file renamed");
     std::fs::File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed)
 }
 
 /// Removes a file that may not exist.
 fn forget(path: &Path) -> Result<(), SourceError> {
+    reach("store: before a file is forgotten");
     match std::fs::remove_file(path) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(failed(path)(error)),
         _ => Ok(()),

@@ -13,6 +13,7 @@ use super::mailbox::{Letter, Spool};
 use super::offer::Offer;
 use super::shelf::{Shelf, write_atomically};
 use super::{Store, failed};
+use crate::failpoint::reach;
 use crate::source::error::SourceError;
 use crate::source::pack::{self, PackError};
 use crate::source::{Candidate, Note};
@@ -112,6 +113,7 @@ impl<'a> Taking<'a> {
             Ok(bytes) => serde_json::from_slice(&bytes).unwrap_or_default(),
             Err(_) => Vec::new(),
         };
+        shelf.sweep();
         // Twice the spool: what was there before the fetcher compacted it, and after.
         let budget = limits.spool_bytes.saturating_mul(2).saturating_sub(shelf.weigh()?.1);
         let (added, refused) = (Vec::new(), Vec::new());
@@ -212,6 +214,7 @@ impl<'a> Taking<'a> {
             .tempfile_in(self.shelf.path(""))
             .map_err(failed(&self.shelf.path("")))?;
         let sha256 = self.spool.copy(letter, incoming.as_file(), self.budget)?;
+        reach("store: pack copied");
         self.budget = self.budget.saturating_sub(letter.size);
         if !again && self.taken.iter().any(|taken| taken.sha256 == sha256) {
             self.remember(letter, sha256);

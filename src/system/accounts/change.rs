@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::database::Database;
 use super::error::AccountError;
 use super::{group_elsewhere, read, user_elsewhere};
+use crate::failpoint::reach;
 use crate::plan::{GroupAction, UserAction};
 use crate::system::clock;
 use crate::system::exec::{self, Output, Program};
@@ -145,8 +146,10 @@ impl Accounts {
         program.timeout = Duration::from_secs(120);
         let deadline = clock::instant() + LOCK_PATIENCE;
         loop {
+            reach("account: before a tool");
             let output = exec::run(&program)
                 .map_err(|source| AccountError::NoTool { account: account.to_owned(), source })?;
+            reach("account: tool ended");
             if output.success() {
                 return Ok(());
             }

@@ -13,7 +13,7 @@ pub use owners::Owners;
 
 use nix::unistd::{Group, User};
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::plan::{GroupAction, UserAction};
 use crate::system::observe::{GroupState, UserState};
@@ -52,6 +52,17 @@ pub fn change_user(action: &UserAction) -> Result<(), AccountError> {
 /// See [`AccountError`].
 pub fn change_group(action: &GroupAction) -> Result<(), AccountError> {
     Accounts::of_host().change_group(action)
+}
+
+/// The files that say who there is on this host.
+pub fn databases() -> [PathBuf; 4] {
+    ["/etc/passwd", "/etc/shadow", "/etc/group", "/etc/gshadow"].map(PathBuf::from)
+}
+
+/// The name that a number has in the host's own files.
+pub fn user_name(id: u32) -> Option<String> {
+    let database = read(Path::new("/etc")).ok()?;
+    database.users.into_iter().find(|(_, user)| user.uid == id).map(|(name, _)| name)
 }
 
 fn read(folder: &Path) -> Result<Database, AccountError> {

@@ -9,6 +9,7 @@ use super::look::{file_type, mount_point, read_link};
 use super::parent::{LIST, LOOKUP, only_root_writes, open_parent};
 use super::stage::{inspect, io, locked, open_entry, temporary_name};
 use super::{FsError, attributes, extended};
+use crate::failpoint::reach;
 use crate::plan::{Attributes, Principal};
 use crate::system::accounts::Owners;
 use crate::system::observe::FileType;
@@ -22,6 +23,7 @@ const NEW_DIRECTORY_MODE: u32 = 0o755;
 /// Something else is in the way, or see [`FsError`].
 pub fn make_directory(path: &Path, wanted: &Attributes, owners: &Owners) -> Result<(), FsError> {
     let (parent, name) = open_parent(path, LOOKUP)?;
+    reach("directory: before");
     // Closed to everybody else until owner and mode are right.
     match rustix::fs::mkdirat(&parent, name, Mode::from_raw_mode(0o700)) {
         Ok(()) => {}
@@ -38,6 +40,7 @@ pub fn make_directory(path: &Path, wanted: &Attributes, owners: &Owners) -> Resu
         }
         Err(errno) => return Err(FsError::from_errno("make the directory", path, errno)),
     }
+    reach("directory: made");
     let directory = rustix::fs::openat(&parent, name, LIST | OFlags::NOFOLLOW, Mode::empty());
     let directory = directory.map_err(io("open", path))?;
     let mut wanted = wanted.clone();
@@ -45,6 +48,7 @@ pub fn make_directory(path: &Path, wanted: &Attributes, owners: &Owners) -> Resu
     wanted.group.get_or_insert(Principal::Id(0));
     wanted.mode.get_or_insert(NEW_DIRECTORY_MODE);
     attributes::write(&directory, path, FileType::Directory, &wanted, owners)?;
+    reach("directory: attributes set");
     match wanted.immutable {
         Some(true) => extended::set_immutable(&directory, FileType::Directory, path, true),
         _ => Ok(()),
@@ -84,8 +88,10 @@ pub fn make_symlink(
         }
         if kind == FileType::Directory {
             rustix::fs::unlinkat(&directory, name, AtFlags::REMOVEDIR).map_err(io("replace", path))?;
+            reach("symlink: directory removed");
         }
     }
+    reach("symlink: before");
     let temporary = loop {
         let temporary = temporary_name(tag);
         match rustix::fs::symlinkat(target, &directory, &temporary) {
@@ -94,12 +100,14 @@ pub fn make_symlink(
             Err(errno) => return Err(FsError::from_errno("make a symlink beside", path, errno)),
         }
     };
+    reach("symlink: made");
     let placed = open_entry(&directory, &temporary)
         .map_err(io("open", path))
         .and_then(|link| attributes::write(&link, path, FileType::Symlink, wanted, owners))
         .and_then(|()| {
             rustix::fs::renameat(&directory, &temporary, &directory, name).map_err(io("put in place", path))
         });
+    reach("symlink: put in place");
     if placed.is_err() {
         let _ = rustix::fs::unlinkat(&directory, &temporary, AtFlags::empty());
     }
@@ -122,7 +130,9 @@ pub fn set_attributes(path: &Path, wanted: &Attributes, owners: &Owners) -> Resu
         }
         extended::set_immutable(&entry, kind, path, false)?;
     }
+    reach("attributes: before");
     attributes::write(&entry, path, kind, wanted, owners)?;
+    reach("attributes: set");
     match wanted.immutable {
         Some(immutable) => extended::set_immutable(&entry, kind, path, immutable),
         None => Ok(()),

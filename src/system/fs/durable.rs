@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use super::FsError;
 use super::parent::{LIST, LOOKUP, WayError, open_directory, open_parent};
 use super::stage::{Staged, io};
+use crate::failpoint::reach;
 
 /// From this many files on one file system, one `syncfs` costs less than an `fsync` each (see `benches/observe.rs`). It also waits for what
 /// others wrote, so that a few files are not worth it.
@@ -18,6 +19,7 @@ const WORTH_SYNCFS: usize = 100;
 /// # Errors
 /// A file cannot be synced: what it holds is not known to be on disk, so that none of them should be put in place.
 pub fn sync_all(staged: &[Staged]) -> Result<(), FsError> {
+    reach("files: before they are synced");
     if staged.len() < WORTH_SYNCFS {
         return sync_each(staged);
     }
@@ -39,6 +41,7 @@ pub fn sync_all(staged: &[Staged]) -> Result<(), FsError> {
 /// A directory cannot be opened or synced.
 pub fn sync_directories(directories: &BTreeSet<PathBuf>) -> Result<(), FsError> {
     for path in directories {
+        reach("directory: before it is synced");
         let directory = match open_directory(path, LIST) {
             Ok(directory) => directory,
             Err(WayError::Missing) => continue,

@@ -37,6 +37,7 @@ use rustix::io::Errno;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
+use crate::failpoint::reach;
 use parent::{LOOKUP, open_parent};
 use stage::io;
 
@@ -94,11 +95,16 @@ fn read_open(file: &OwnedFd, limit: u64) -> Result<Vec<u8>, Errno> {
 /// Replaces a file of our own atomically, readable by root only; synced if it shall be `durable` (its directory too).
 fn replace(path: &Path, bytes: &[u8], durable: bool) -> Result<(), FsError> {
     let (directory, name) = open_parent(path, parent::LIST)?;
+    reach("record: before");
     let (file, temporary) = stage::create(&directory, path, "own")?;
+    reach("record: made");
     let written = stage::write_all(&file, bytes)
         .and_then(|()| if durable { rustix::fs::fsync(&file) } else { Ok(()) })
+        .inspect(|()| reach("record: written"))
         .and_then(|()| rustix::fs::renameat(&directory, &temporary, &directory, name))
+        .inspect(|()| reach("record: renamed"))
         .and_then(|()| if durable { rustix::fs::fsync(&directory) } else { Ok(()) });
+    reach("record: kept");
     if written.is_err() {
         let _ = rustix::fs::unlinkat(&directory, &temporary, AtFlags::empty());
     }

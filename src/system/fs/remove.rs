@@ -12,6 +12,7 @@ use super::FsError;
 use super::look::{file_type, mount_point};
 use super::parent::{LIST, LOOKUP, WayError, open_directory, open_parent};
 use super::stage::{TEMPORARY, inspect, io, locked};
+use crate::failpoint::reach;
 use crate::system::observe::FileType;
 
 /// Directories without which a system does not boot or log in; hier(7) and file-hierarchy(7).
@@ -185,8 +186,12 @@ fn empty_tree(directory: &OwnedFd, path: &Path) -> Result<(), FsError> {
 
 fn unlink(directory: &OwnedFd, name: &OsStr, path: &Path, kind: FileType) -> Result<(), FsError> {
     let flags = if kind == FileType::Directory { AtFlags::REMOVEDIR } else { AtFlags::empty() };
+    reach("remove: before");
     match rustix::fs::unlinkat(directory, name, flags) {
-        Ok(()) | Err(Errno::NOENT) => Ok(()),
+        Ok(()) | Err(Errno::NOENT) => {
+            reach("remove: done");
+            Ok(())
+        }
         Err(errno) => Err(FsError::from_errno("remove", path, errno)),
     }
 }

@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::look::{file_type, mount_point, stat};
 use super::parent::{LOOKUP, open_parent};
 use super::{FsError, attributes, extended};
+use crate::failpoint::{is_dead, reach};
 use crate::plan::{Attributes, Principal, WriteFile};
 use crate::system::accounts::Owners;
 use crate::system::observe::FileType;
@@ -49,7 +50,9 @@ pub fn stage(write: &WriteFile, bytes: &[u8], owners: &Owners, tag: &str) -> Res
     if let Some(former) = &former {
         check(former, &directory, path, write.force, write.in_place)?;
     }
+    reach("file: before");
     let (file, temporary) = create(&directory, path, tag)?;
+    reach("file: made");
     let status = stat(&directory, &temporary).map_err(io("look at", path))?;
     let staged = Staged {
         target: path.to_owned(),
@@ -62,6 +65,7 @@ pub fn stage(write: &WriteFile, bytes: &[u8], owners: &Owners, tag: &str) -> Res
     };
     // From here on, dropping `staged` removes the file.
     write_all(&file, bytes).map_err(io("write", path))?;
+    reach("file: written");
     let former = former.filter(|former| file_type(former) == FileType::File);
     let mut wanted = write.attributes.clone();
     inherit(&mut wanted, former.as_ref());
@@ -69,6 +73,7 @@ pub fn stage(write: &WriteFile, bytes: &[u8], owners: &Owners, tag: &str) -> Res
         keep_extended(&directory, name, &file, path, &mut wanted)?;
     }
     attributes::write(&file, path, FileType::File, &wanted, owners)?;
+    reach("file: attributes set");
     Ok(staged)
 }
 
@@ -99,6 +104,7 @@ impl Staged {
             check(former, &directory, &self.target, self.force, self.in_place)?;
             self.clear_the_way(&directory, name, former)?;
         }
+        reach("file: before it is put in place");
         match &former {
             Some(former) if self.in_place && file_type(former) == FileType::File => {
                 self.overwrite(&directory, name, &temporary)?;
@@ -112,6 +118,7 @@ impl Staged {
             )?,
         }
         self.settled = true;
+        reach("file: put in place");
         if self.attributes.immutable == Some(true) {
             let file = open_entry(&directory, name).map_err(io("open", &self.target))?;
             extended::set_immutable(&file, FileType::File, &self.target, true)?;
@@ -174,6 +181,7 @@ impl Staged {
                 break;
             }
             write_all(&target, &buffer[..count]).map_err(io("write", path))?;
+            reach("file: written in place");
             length += count as u64;
         }
         rustix::fs::ftruncate(&target, length).map_err(io("shorten", path))?;
@@ -186,7 +194,7 @@ impl Staged {
 
 impl Drop for Staged {
     fn drop(&mut self) {
-        if self.settled {
+        if self.settled || is_dead() {
             return;
         }
         // Best effort: recovery removes what is left by its tag.

@@ -9,6 +9,7 @@ use zbus::{MatchRule, Message, MessageStream, OwnedObjectPath};
 use super::bus::{self, Bus, MANAGER, UNIT, manager_call, property_call, unit_path};
 use super::units::text;
 use super::{Systemd, SystemdError, call_error};
+use crate::failpoint::reach;
 use crate::plan::UnitAction;
 
 /// Signals of finished jobs that may wait to be read; only jobs of others can be among them.
@@ -97,7 +98,9 @@ impl Systemd {
                 continue;
             }
             changed = true;
+            reach("units: before their files change");
             let together = self.runtime.block_on(change_files(&self.bus, action, &units));
+            reach("units: files changed");
             for (place, unit) in places.iter().zip(&units) {
                 // One bad unit fails the whole call: ask again one by one, so that each has its own answer.
                 let result = match &together {
@@ -234,6 +237,7 @@ async fn run_jobs(bus: &Bus, changes: &[&UnitChange]) -> zbus::Result<Vec<End>> 
         .iter()
         .map(|change| manager_call(method(change.action), &(change.unit.as_str(), "replace")))
         .collect::<zbus::Result<_>>()?;
+    reach("units: before jobs");
     let started = Instant::now();
     let mut ends: BTreeMap<usize, End> = BTreeMap::new();
     let mut pending: HashMap<OwnedObjectPath, Vec<usize>> = HashMap::new();
@@ -245,6 +249,7 @@ async fn run_jobs(bus: &Bus, changes: &[&UnitChange]) -> zbus::Result<Vec<End>> 
             }
         }
     }
+    reach("units: jobs begun");
     let deadline = |place: usize| started + Duration::from_secs(changes[place].timeout.into());
     while let Some(soonest) = pending.values().flatten().map(|place| deadline(*place)).min() {
         match tokio::time::timeout_at(soonest, bus::next(&mut signals)).await {
@@ -266,6 +271,7 @@ async fn run_jobs(bus: &Bus, changes: &[&UnitChange]) -> zbus::Result<Vec<End>> 
             }
         }
     }
+    reach("units: jobs ended");
     debug_assert!(
         signals.size_hint().1.is_none_or(|most| most > 0),
         "the stream of signals must still be open"

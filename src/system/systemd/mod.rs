@@ -19,12 +19,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::mpsc;
 
 use self::bus::Bus;
+use crate::failpoint::reach;
 use crate::system::observe::UnitState;
 
 pub use self::change::{UnitChange, caution};
 pub use self::error::SystemdError;
 pub use self::transient::{Transient, TransientOutput};
-pub use self::watch::{UnitEvent, UnitWatch, watch};
+pub use self::watch::{UnitEvent, UnitWatch, enablement, watch};
 
 /// How a service is.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -123,7 +124,9 @@ impl Systemd {
     }
 
     async fn reload(&self) -> Result<(), SystemdError> {
+        reach("systemd: before it reads its files");
         let reply = self.bus.manager("Reload", &()).await;
+        reach("systemd: files read");
         reply.map(drop).map_err(|source| call_error("read its unit files again", source))
     }
 

@@ -12,6 +12,7 @@ use super::capture::{Captures, output_path};
 use super::change::error_name;
 use super::units::text;
 use super::{Systemd, SystemdError, call_error};
+use crate::failpoint::reach;
 use crate::progress::Tell;
 
 /// How often new output is looked for while a program runs.
@@ -46,6 +47,9 @@ pub struct Transient {
     pub stdin: Vec<u8>,
     /// Files bound read-only over others, for this program only: source, destination.
     pub binds: Vec<(PathBuf, PathBuf)>,
+    /// The unit stays when the program ended, until [`Systemd::forget`] or the next program of this name, so that an adopter can still
+    /// tell how it ended.
+    pub stays: bool,
     /// Programs that systemd runs when the unit ends in whatever way, with full privileges and outside of the binds.
     pub cleanup: Vec<Vec<String>>,
 }
@@ -53,6 +57,8 @@ pub struct Transient {
 /// How a program in a unit of its own ended.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TransientOutput {
+    /// The line about it.
+    pub description: String,
     /// Exit code; `None` when a signal ended it.
     pub code: Option<i32>,
     /// The signal that ended it.
@@ -73,7 +79,7 @@ impl TransientOutput {
 }
 
 impl Systemd {
-    /// Runs a program in a unit of its own to its end, and removes the unit. `progress` gets each line of standard output.
+    /// Runs a program in a unit of its own to its end, and removes the unit unless it stays. `progress` gets each line of standard output.
     ///
     /// # Errors
     /// The program cannot be started or systemd does not answer. A program that fails is no error here.
@@ -99,6 +105,7 @@ impl Systemd {
                     properties(transient, &program, &unit),
                     Vec::<(&str, Vec<(&str, Variant<'_>)>)>::new(),
                 );
+                reach("transient: before it starts");
                 self.bus.manager("StartTransientUnit", &body).await.map_err(|source| {
                     SystemdError::NotStarted {
                         unit: unit.clone(),
@@ -106,9 +113,14 @@ impl Systemd {
                         reason: source.to_string(),
                     }
                 })?;
+                reach("transient: started");
                 self.await_end(&unit, &mut signals, &mut captures, progress).await?;
+                reach("transient: ended");
                 let end = self.end(&unit, &program).await;
-                self.remove(&unit, &mut signals).await?;
+                if !transient.stays {
+                    self.remove(&unit, &mut signals).await?;
+                }
+                reach("transient: over");
                 end
             })
             .map(|end| end.with(captures))
@@ -141,6 +153,19 @@ impl Systemd {
             let end = self.end(&unit, name).await;
             self.remove(&unit, &mut signals).await?;
             end.map(|end| Some(end.with(captures)))
+        })
+    }
+
+    /// Removes what is left of a unit whose program ended and that stayed.
+    ///
+    /// # Errors
+    /// systemd does not answer.
+    pub fn forget(&self, name: &str) -> Result<(), SystemdError> {
+        let unit = format!("{name}.service");
+        self.runtime.block_on(async {
+            self.subscribe().await?;
+            let mut signals = self.signals(&unit).await?;
+            self.remove(&unit, &mut signals).await
         })
     }
 
@@ -201,10 +226,11 @@ impl Systemd {
             let calls = [
                 call(&path, PROPERTIES, "GetAll", &SERVICE)?,
                 property_call(&path, UNIT, "ActiveEnterTimestampMonotonic")?,
+                property_call(&path, UNIT, "Description")?,
             ];
             let mut answers = self.bus.all(&calls).await?.into_iter();
             let mut next = || answers.next().unwrap_or(Err(zbus::Error::InvalidReply));
-            let (service, active) = (next()?, next()?);
+            let (service, active, description) = (next()?, next()?, text(&next()?)?);
             let (service, active) = (service.body(), active.body());
             let mut service: std::collections::HashMap<&str, Variant<'_>> = service.deserialize()?;
             let active: Variant<'_> = active.deserialize()?;
@@ -213,7 +239,7 @@ impl Systemd {
             let (kind, status) = (number("ExecMainCode"), number("ExecMainStatus"));
             let result =
                 service.remove("Result").and_then(|value| String::try_from(value).ok()).unwrap_or_default();
-            Ok(End { kind, status, result, ran: u64::try_from(active).unwrap_or(0) > 0 })
+            Ok(End { kind, status, result, description, ran: u64::try_from(active).unwrap_or(0) > 0 })
         };
         let end: End = read.await.map_err(|source| call_error(format!("tell how {unit} ended"), source))?;
         if !end.ran && (SETUP_CODES.contains(&end.status) || end.kind == 0) {
@@ -267,6 +293,7 @@ struct End {
     kind: i32,
     status: i32,
     result: String,
+    description: String,
     ran: bool,
 }
 
@@ -275,6 +302,7 @@ impl End {
         let exited = self.kind == 1;
         let (stdout, stderr) = captures.close();
         TransientOutput {
+            description: self.description,
             code: exited.then_some(self.status),
             signal: (!exited).then_some(self.status),
             timed_out: self.result == "timeout",

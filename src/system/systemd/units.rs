@@ -1,6 +1,7 @@
 //! The state of many units in one pipelined conversation.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::PathBuf;
 use zbus::{Message, Variant};
 
 use super::bus::{Bus, PROPERTIES, UNIT, call, is_unit_name, manager_call, property_call, unit_path};
@@ -33,7 +34,43 @@ pub(super) async fn observe(
         states.insert(name.clone(), answers.next().map_or_else(unreadable, template));
     }
     triggers(bus, &mut states).await?;
+    doubted(bus, &mut states, &linked()).await?;
     Ok(states)
+}
+
+/// systemd keeps what it found out about a unit's enablement until it reloads, whatever is done to the links by hand. Where they say
+/// otherwise it is asked to look again; to have it look at all of them takes a millisecond each.
+async fn doubted(
+    bus: &Bus,
+    states: &mut BTreeMap<String, UnitState>,
+    linked: &BTreeSet<String>,
+) -> zbus::Result<()> {
+    // A unit that only an alias enables is one of them each time.
+    let doubted: Vec<String> = states
+        .iter()
+        .filter(|(name, state)| match state.file_state.as_str() {
+            "enabled" | "enabled-runtime" => !linked.contains(*name),
+            "disabled" => linked.contains(*name),
+            _ => false,
+        })
+        .map(|(name, _)| name.clone())
+        .collect();
+    let calls: Vec<Message> =
+        doubted.iter().map(|name| manager_call("GetUnitFileState", name)).collect::<zbus::Result<_>>()?;
+    for (name, answer) in doubted.iter().zip(bus.all(&calls).await?) {
+        let found = answer.and_then(|message| message.body().deserialize::<String>());
+        if let (Ok(found), Some(state)) = (found, states.get_mut(name)) {
+            state.file_state = found;
+        }
+    }
+    Ok(())
+}
+
+/// The units that a link of an administrator's `.wants` or `.requires` folder enables.
+fn linked() -> BTreeSet<String> {
+    let names = |folder: PathBuf| std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let folders = super::watch::enabling_folders();
+    folders.into_iter().flat_map(names).filter_map(|entry| entry.file_name().into_string().ok()).collect()
 }
 
 /// Fills in which triggers are active.

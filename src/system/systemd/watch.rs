@@ -1,6 +1,7 @@
 //! Listening to units: for the agent, which wakes up when a managed unit changes.
 
 use std::collections::{BTreeSet, HashMap};
+use std::path::PathBuf;
 use zbus::{MatchRule, Message, MessageStream, Variant};
 
 use super::bus::{self, Bus, MANAGER, PROPERTIES, UNIT, unit_of_path, unit_path};
@@ -40,6 +41,27 @@ pub async fn watch(units: BTreeSet<String>) -> Result<UnitWatch, SystemdError> {
         bus.manager("Subscribe", &()).await.map_err(|source| call_error("send signals", source))?;
     }
     Ok(UnitWatch { stream, units })
+}
+
+/// Where somebody without `systemctl` can enable, disable, mask or replace these units: the administrator's folder, and its
+/// `.wants` and `.requires` folders as they are now.
+pub fn enablement(units: &BTreeSet<String>) -> BTreeSet<PathBuf> {
+    if units.is_empty() {
+        return BTreeSet::new();
+    }
+    let mut folders = enabling_folders();
+    folders.push(PathBuf::from(ADMINISTRATOR));
+    folders.iter().flat_map(|folder| units.iter().map(move |unit| folder.join(unit))).collect()
+}
+
+/// Where the administrator's units are, and the links that enable units.
+const ADMINISTRATOR: &str = "/etc/systemd/system";
+
+/// The folders whose links enable units, as they are now.
+pub(super) fn enabling_folders() -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(ADMINISTRATOR).into_iter().flatten().flatten().map(|entry| entry.path());
+    let enables = |path: &PathBuf| path.extension().is_some_and(|end| end == "wants" || end == "requires");
+    entries.filter(enables).collect()
 }
 
 impl UnitWatch {

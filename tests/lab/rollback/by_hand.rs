@@ -1,8 +1,9 @@
 //! `abide rollback` and `abide resume`.
 
 use super::{FORMER, LATTER, SETTINGS, codes, generations, is_former, is_latter};
-use crate::support::lab_is_enabled;
+use crate::support::command::run;
 use crate::support::site::{ROLE, Site, SiteOptions};
+use crate::support::{lab_is_enabled, lab_script};
 
 #[test]
 fn an_operator_returns_and_goes_on() {
@@ -92,4 +93,106 @@ fn a_newer_commit_ends_it(site: &Site) {
     for kind in ["rolled-back", "rollback-ended"] {
         assert!(events.contains(kind), "no event {kind}: {events}");
     }
+}
+
+/// What was there before abide, and that a later generation declares first.
+const TAKEN: &str = r#"
+[file."/etc/app.conf"]
+content = "by the branch\n"
+mode = "0600"
+
+[file."/etc/adopted"]
+content = "as it is\n"
+
+[file."/etc/doomed"]
+ensure = "absent"
+
+[symlink."/etc/app-link"]
+target = "by-the-branch"
+
+[user.games]
+shell = "/bin/sh"
+
+[service.dropped]
+running = false
+enabled = false
+"#;
+
+#[test]
+fn what_was_there_before_comes_back() {
+    if !lab_is_enabled() {
+        return;
+    }
+    let prepare = "printf 'by hand\\n' >/etc/app.conf; chmod 640 /etc/app.conf; chown daemon /etc/app.conf
+        printf 'as it is\\n' >/etc/adopted; echo here >/etc/doomed; ln -s by-hand /etc/app-link
+        printf '[Service]\\nExecStart=/bin/sleep infinity\\n[Install]\\nWantedBy=multi-user.target\\n' >/etc/systemd/system/dropped.service
+        systemctl daemon-reload; systemctl enable -q --now dropped";
+    let files = &[(ROLE, FORMER)];
+    let site = Site::enrolled(&SiteOptions {
+        name: "origin",
+        files,
+        settings: SETTINGS,
+        prepare,
+        ..Default::default()
+    });
+    let original = "stat -c '%n %a %U:%G %F' /etc/app.conf /etc/adopted /etc/doomed; cat /etc/app.conf /etc/doomed
+        readlink /etc/app-link; getent passwd games; systemctl is-active dropped; systemctl is-enabled dropped";
+    let before = site.host.sh(original).success();
+    site.converged(&format!("{FORMER}{TAKEN}"));
+    site.holds(
+        "grep -q branch /etc/app.conf; not test -e /etc/doomed; test $(readlink /etc/app-link) = by-the-branch
+         getent passwd games | grep -q /bin/sh; not systemctl is-active dropped",
+    );
+    // One more generation, which changes what the one before it took over unchanged.
+    let more = TAKEN.replace("as it is", "otherwise").replace("by the branch", "once more");
+    site.converged(&format!("{FORMER}{more}"));
+    site.holds("grep -q otherwise /etc/adopted");
+
+    site.abide(&["rollback", "1"]);
+    assert_eq!(site.host.sh(original).success(), before);
+    is_former(&site);
+    stays_as(&site, original, &before);
+    // What the rollback brought back is the host's own again afterwards.
+    site.declare(&FORMER.replace("former\\n", "newest\\n"));
+    site.synced();
+    assert_eq!(site.host.sh(original).success(), before);
+    site.settled();
+}
+
+fn stays_as(site: &Site, script: &str, expected: &str) {
+    site.sync();
+    assert_eq!(site.host.sh(script).success(), expected);
+}
+
+#[test]
+fn packages_return_to_the_versions_that_they_had() {
+    if !lab_is_enabled() {
+        return;
+    }
+    let repositories = tempfile::tempdir().expect("a temporary folder");
+    run(lab_script("package-repositories"), &[repositories.path()], b"").success();
+    let binds = vec![(repositories.path().to_owned(), "/repositories".into())];
+    let prepare = "rm -rf /etc/apt/sources.list /etc/apt/sources.list.d/*
+        echo 'deb [trusted=yes] file:/repositories/deb ./' >/etc/apt/sources.list.d/test.list";
+    let declared = |app: &str| format!("{FORMER}\n[package.abide-one]\n{app}\n");
+    let role = declared("version = \"1.0*\"");
+    let files = &[(ROLE, role.as_str())];
+    let site = Site::enrolled(&SiteOptions { name: "versions", files, binds, prepare, ..Default::default() });
+    let version = || site.host.sh("dpkg-query -W -f '${Version}' abide-one").success();
+    let former = version();
+    site.converged(&declared("ensure = \"latest\""));
+    assert_ne!(version(), former, "there is no newer version to come back from");
+    let output = site.abide(&["rollback"]);
+    assert_eq!(version(), former, "{output:#?}");
+    is_former(&site);
+    site.abide(&["resume"]).success();
+    site.synced();
+    assert_ne!(version(), former);
+    // Back again, from a generation that wants a version to one that takes whatever it finds.
+    site.converged(&declared(""));
+    let newest = version();
+    site.converged(&declared("version = \"1.0*\"\nallow-downgrade = true"));
+    assert_eq!(version(), former);
+    site.abide(&["rollback"]);
+    assert_eq!(version(), newest);
 }

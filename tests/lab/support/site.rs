@@ -21,6 +21,8 @@ pub enum Pace {
     Manual,
     /// The agent: it polls every second and heals drift by events.
     Live,
+    /// Events and nothing else: the agent polls and checks once a day.
+    Events,
     /// The agent, with short patience for everything: polls, checks, answers of the server.
     Hasty,
 }
@@ -50,6 +52,8 @@ pub struct SiteOptions<'a> {
     pub settings: &'a str,
     /// Files of the fleet's first commit, beside `fleet.toml` and `trust.toml`.
     pub files: &'a [(&'a str, &'a str)],
+    /// The program, where it is not the one that was built for this test.
+    pub program: Option<PathBuf>,
     /// Folders or files of the machine, and where the host sees them, read-only.
     pub binds: Vec<(PathBuf, PathBuf)>,
     /// What to run in the host before it is enrolled.
@@ -86,7 +90,10 @@ impl Site {
         let site = Self::ready(options);
         site.enroll().success();
         // The agent runs when it starts, and once more when its first poll has come back.
-        site.wait_status("the run after the first poll", |run| run["cause"] == "poll");
+        // Where it watches, another one may follow at once.
+        site.wait_status("the run after the first poll", |run| {
+            run["cause"] == "poll" || (options.pace != Pace::Manual && run["cause"] == "drift")
+        });
         site.wait_synced();
         site
     }
@@ -264,8 +271,8 @@ const FOLDER: &str = "/fleet";
 #[track_caller]
 fn install(options: &SiteOptions<'_>, fleet: &Fleet) -> Host {
     let checkout = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let mut binds: Vec<(PathBuf, PathBuf)> =
-        vec![(env!("CARGO_BIN_EXE_abide").into(), "/usr/bin/abide".into())];
+    let program = options.program.clone().unwrap_or_else(|| env!("CARGO_BIN_EXE_abide").into());
+    let mut binds: Vec<(PathBuf, PathBuf)> = vec![(program, "/usr/bin/abide".into())];
     for (source, destination) in [
         ("abide.service", "/usr/lib/systemd/system/abide.service"),
         ("abide-fetch.service", "/usr/lib/systemd/system/abide-fetch.service"),
@@ -283,6 +290,7 @@ fn install(options: &SiteOptions<'_>, fleet: &Fleet) -> Host {
     let host = Host::boot(HostOptions { name: options.name, binds, network, ..HostOptions::default() });
     let (source, agent) = match options.pace {
         Pace::Manual => ("poll = \"1d\"", "check = \"1d\"\nevents = false"),
+        Pace::Events => ("poll = \"1d\"", "check = \"1d\""),
         Pace::Live => ("poll = \"1s\"", "check = \"1d\""),
         Pace::Hasty => {
             ("poll = \"1s\"\ntimeout = \"2s\"\ndeadline = \"3s\"\nbackoff = \"1s\"", "check = \"2s\"")

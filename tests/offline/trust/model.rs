@@ -292,7 +292,10 @@ impl Model<'_> {
         {
             codes.insert("E032");
         }
-        if codes.is_empty() {
+        // Of a tip that cannot be read nobody can say whose it is.
+        let unreadable =
+            matches!(self.commit(tip).signature, Signature::By(_, quality) if form(quality).is_some());
+        if codes.is_empty() || (unreadable && !codes.contains("E030")) {
             codes.insert("E031");
         }
         codes
