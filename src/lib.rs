@@ -32,6 +32,8 @@ pub mod source;
 
 pub mod trust;
 
+pub mod schedule;
+
 pub mod manifest;
 
 pub mod resource;

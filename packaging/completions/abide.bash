@@ -1477,7 +1477,7 @@ _abide() {
             return 0
             ;;
         abide__subcmd__sync)
-            opts="-o -h -V --only --dry-run --wait --no-fetch --prune --rehash --leave --cause --output --config-dir --state-dir --spool-dir --run-dir --help --version"
+            opts="-o -h -V --only --dry-run --wait --no-fetch --prune --all-changes --ignore-windows --ignore-suspension --rehash --leave --cause --output --config-dir --state-dir --spool-dir --run-dir --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

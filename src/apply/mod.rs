@@ -41,6 +41,8 @@ pub enum StepOutcome {
     },
     /// Not tried: only reported, by `enforce = "warn"`.
     Reported,
+    /// Not tried yet: it waits for a window, or what it would remove is in use.
+    Waiting,
 }
 
 /// The result of one step.
@@ -78,7 +80,7 @@ impl Outcome {
                 StepOutcome::Done => counts.changed += 1,
                 StepOutcome::Failed => counts.failed += 1,
                 StepOutcome::Skipped { .. } => counts.skipped += 1,
-                StepOutcome::Reported => counts.unchanged += 1,
+                StepOutcome::Reported | StepOutcome::Waiting => counts.unchanged += 1,
             }
         }
         counts

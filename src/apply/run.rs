@@ -11,7 +11,7 @@ use crate::error::{Code, Explain, Problem, escaped};
 use crate::failpoint::reach;
 use crate::plan::{Effect, PackageAction, PackageOptions, Plan, Step};
 use crate::progress::{Progress, Tell};
-use crate::state::{Finished, Intent, Notification, RunResult, RunStart, State, StepRecord};
+use crate::state::{Finished, Intent, Notification, Owed, RunResult, RunStart, State, StepRecord};
 
 /// Executes a plan, then delivers what is owed from earlier runs. With nothing to do and nothing owed it writes nothing and
 /// returns an outcome without a run.
@@ -28,8 +28,10 @@ pub fn run<E: Effector>(
 ) -> Result<Outcome, ApplyError> {
     let steps = plan.steps.as_slice();
     let owed = state.owed()?;
-    if steps.iter().all(|step| step.report_only) && owed.is_empty() {
-        let steps = steps.iter().map(|step| result(step, StepOutcome::Reported)).collect();
+    // What is owed to those who wait is not due yet.
+    let waits = |owed: &Owed| steps.iter().any(|step| step.waits.is_some() && step.resource == owed.resource);
+    if steps.iter().all(Step::is_left) && owed.iter().all(waits) {
+        let steps = steps.iter().map(|step| result(step, left(step))).collect();
         return Ok(Outcome { steps, ..Outcome::default() });
     }
     let number = state.begin(start)?;
@@ -53,6 +55,11 @@ pub fn run<E: Effector>(
     work.execute()?;
     work.pay_owed()?;
     work.finish()
+}
+
+/// The outcome of a step that is not taken.
+fn left(step: &Step) -> StepOutcome {
+    if step.waits.is_some() { StepOutcome::Waiting } else { StepOutcome::Reported }
 }
 
 fn result(step: &Step, outcome: StepOutcome) -> StepResult {
@@ -83,8 +90,8 @@ impl<E: Effector> Work<'_, E> {
     fn execute(&mut self) -> Result<(), ApplyError> {
         let mut finished = Finished::default();
         for position in 0..self.steps.len() {
-            if self.steps[position].report_only {
-                self.results[position].outcome = StepOutcome::Reported;
+            if self.steps[position].is_left() {
+                self.results[position].outcome = left(&self.steps[position]);
                 self.over(position, &mut finished);
             }
         }

@@ -137,7 +137,7 @@ fn data(rendered: &Rendered, explanation: &Explanation) -> Value {
         (shown.id.to_string(), json!({"from": shown.origin, "fields": fields, "sha256": contents}))
     });
     let resources: Map<String, Value> = resources.collect();
-    json!({"fleet": rendered.fleet, "roles": rendered.roles, "resources": resources, "health": rendered.health})
+    json!({"fleet": rendered.fleet, "roles": rendered.roles, "resources": resources, "health": rendered.health, "rules": rendered.rules})
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -7,7 +7,7 @@ use crate::config::ConfigError;
 use crate::error::Problem;
 use crate::manifest::lint::lint;
 use crate::manifest::prove::{Family, Proof, prove};
-use crate::manifest::{FolderTree, Severity};
+use crate::manifest::{FolderTree, Severity, rules};
 use crate::system::clock;
 use crate::system::facts::{Facts, FactsError};
 
@@ -48,6 +48,7 @@ pub fn run(global: &Global, arguments: &Arguments) -> Answer {
     let tree = FolderTree::new(&arguments.folder);
     let mut proof = prove(&tree, &arguments.family, facts.as_ref());
     proof.problems.extend(lint(&tree, clock::now()));
+    proof.problems.extend(rules::lint(&tree, clock::now()));
     let warned = arguments.strict && proof.problems.count(Severity::Warning) > 0;
     let ok = proof.holds() && !warned;
     if global.output == Output::Text && !proof.problems.is_empty() {

@@ -129,6 +129,7 @@ pub(super) fn render_steps(steps: &[StepRecord]) -> String {
             StepOutcome::Skipped { because } => {
                 ("-", Style::Dim, format!("  skipped, because {because} failed"))
             }
+            StepOutcome::Waiting => ("…", Style::Odd, "  waits".into()),
             StepOutcome::Reported => ("≠", Style::Odd, "  only reported".into()),
         };
         let head = format!("{}  {}", step.resource, step.summary);

@@ -40,6 +40,8 @@ pub const OK: u8 = 0;
 pub const DIFFERS: u8 = 1;
 /// Exit code of a failure.
 pub const FAILED: u8 = 2;
+/// Exit code of a run in which nothing failed and something waits: applying is suspended, or a window is not open.
+pub const WAITS: u8 = 3;
 
 /// Keeps a Linux host as a signed Git branch declares.
 #[derive(Parser)]

@@ -7,7 +7,9 @@ use super::terminal::{Style, ago, paint, when};
 use super::{Answer, DIFFERS, Global, OK};
 use crate::config::Paths;
 use crate::error::escaped;
-use crate::report::status::{AgentStatus, Health, NewsStatus, RunStatus, Status, Sync, load};
+use crate::report::status::{
+    AgentStatus, Health, NewsStatus, RebootStatus, RunStatus, Status, Sync, Waiting, load,
+};
 use crate::state::Pin;
 use crate::trust::{FreshnessMode, Revision};
 
@@ -110,6 +112,12 @@ fn render_run(text: &mut String, run: &RunStatus, now: i64) {
             escaped(&suspended.reason)
         );
     }
+    if let Some(reboot) = &run.reboot {
+        render_reboot(text, reboot, now);
+    }
+    if let Some(waiting) = &run.waiting {
+        text.push_str(&self::waiting(waiting, now));
+    }
     if let Some(pin) = &run.pinned {
         render_pin(text, pin, now);
     }
@@ -141,6 +149,22 @@ fn render_run(text: &mut String, run: &RunStatus, now: i64) {
     for problem in &run.problems {
         let _ = writeln!(text, "{} {}", paint("✗", Style::Bad), problem.to_string().replace('\n', "\n  "));
     }
+}
+
+fn render_reboot(text: &mut String, reboot: &RebootStatus, now: i64) {
+    let why = escaped(&reboot.needed.join("; "));
+    let _ = writeln!(text, "{}    needed: {why}", paint("Reboot", Style::Odd));
+    if let Some(waits) = &reboot.waits {
+        let next = reboot.next.map_or(String::new(), |next| format!(", next look {}", when(next, now)));
+        let _ = writeln!(text, "          waits: {}{next}", escaped(waits));
+    }
+}
+
+/// What waits for a window, and until when.
+pub(super) fn waiting(waiting: &Waiting, now: i64) -> String {
+    let until = waiting.until.map_or("nobody knows when".into(), |until| when(until, now));
+    let lines = waiting.what.iter().map(|what| format!("{} {}\n", paint("…", Style::Odd), escaped(what)));
+    lines.chain([format!("     opens {until}\n")]).collect()
 }
 
 fn render_pin(text: &mut String, pin: &Pin, now: i64) {

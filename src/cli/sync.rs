@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use super::terminal::{self, Style, paint};
-use super::{Answer, CommandError, FAILED, Global, OK, need_root};
+use super::{Answer, CommandError, FAILED, Global, OK, WAITS, need_root};
 use crate::apply::{StepOutcome, StepResult};
 use crate::converge::{Report, Request, Site, converge, report_failure};
 use crate::daemon::poll;
@@ -20,7 +20,7 @@ use crate::system::sandbox::{self, Confinement, Rules, Surroundings};
 /// Fetches, proves, plans and applies, now.
 #[derive(Args)]
 #[command(
-    after_help = "Exit code: 0 the host is as the branch declares, 2 it is not.\n\nExample:\n  abide sync\n  \
+    after_help = "Exit code: 0 the host is as the branch declares, 2 it is not, 3 it is not because applying is suspended or a window is not open.\n\nExample:\n  abide sync\n  \
     abide sync --dry-run\n  abide sync --only file:/etc/motd --only service:nginx"
 )]
 pub struct Arguments {
@@ -39,6 +39,15 @@ pub struct Arguments {
     /// Remove what left the branch, even if it is more than the settings allow in one run.
     #[arg(long)]
     prune: bool,
+    /// Take a new revision, even if it changes more of what is in force than the settings allow.
+    #[arg(long)]
+    all_changes: bool,
+    /// Do not wait for windows to open.
+    #[arg(long)]
+    ignore_windows: bool,
+    /// Apply this once although applying is suspended; the suspension stays.
+    #[arg(long)]
+    ignore_suspension: bool,
     /// Read every file's content again, instead of trusting fingerprints.
     #[arg(long)]
     rehash: bool,
@@ -88,6 +97,9 @@ pub fn run(global: &Global, arguments: &Arguments) -> Answer {
         only: arguments.only.iter().cloned().collect::<BTreeSet<_>>(),
         left: arguments.leave.iter().cloned().collect(),
         prune: arguments.prune,
+        all_changes: arguments.all_changes,
+        ignore_windows: arguments.ignore_windows,
+        ignore_suspension: arguments.ignore_suspension,
         dry_run: arguments.dry_run,
         rehash: arguments.rehash,
         pin: None,
@@ -126,7 +138,12 @@ pub(super) fn confine(site: &Site, by_hand: bool) -> Result<Confinement, Problem
 
 fn exit_code(status: &status::RunStatus) -> u8 {
     let well = status.sync == Sync::Synced && status.health == Health::Healthy;
-    if well { OK } else { FAILED }
+    let held = status.suspended.is_some() || status.waiting.is_some();
+    match (well, status.problems.is_empty() && status.counts.failed + status.counts.skipped == 0 && held) {
+        (true, _) => OK,
+        (false, true) => WAITS,
+        (false, false) => FAILED,
+    }
 }
 
 /// Polls before a run by hand. A remote that does not answer does not keep the host from being converged to what is known.
@@ -196,6 +213,22 @@ fn render(report: &Report, dry_run: bool) -> String {
     for problem in run.problems.iter().filter(|problem| !told.contains(problem)) {
         let _ = writeln!(text, "{} {}", paint("✗", Style::Bad), shown(problem));
     }
+    if let Some(suspended) = &run.suspended {
+        let _ = writeln!(
+            text,
+            "{} applying is suspended by {}: {}",
+            paint("…", Style::Odd),
+            escaped(&suspended.by),
+            escaped(&suspended.reason)
+        );
+        text.push_str(
+            "     do: `abide resume` ends it, `abide sync --ignore-suspension` applies once in spite of it\n",
+        );
+    }
+    if let Some(waiting) = &run.waiting {
+        text.push_str(&super::status::waiting(waiting, run.time));
+        text.push_str("     do: wait, or run `abide sync --ignore-windows`\n");
+    }
     let counts = run.counts;
     let _ = write!(text, "{}", headline(run));
     let _ = writeln!(
@@ -218,6 +251,7 @@ fn step_line(step: &StepResult, summary: &str) -> String {
         StepOutcome::Skipped { because } => {
             ("-", Style::Dim, format!(" (skipped, because {because} failed)"))
         }
+        StepOutcome::Waiting => ("…", Style::Odd, " (waits)".into()),
         StepOutcome::Reported => ("≠", Style::Odd, " (only reported)".into()),
     };
     let what = escaped(&format!("{}  {summary}{note}", step.resource));

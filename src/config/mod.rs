@@ -8,13 +8,14 @@ mod settings;
 
 pub use duration::Span;
 pub use paths::Paths;
-pub use settings::{Agent, Apply, Guarding, HostSettings, Law, Limits, Rollback, Settings, Source};
+pub use settings::{Agent, Apply, Guarding, HostSettings, Law, Limits, Reboot, Rollback, Settings, Source};
 
 use std::path::{Path, PathBuf};
 
 use crate::error::{Code, Explain};
-use crate::manifest::node::{self, Node};
+use crate::manifest::node::{self, Node, Value};
 use crate::resource::DeclareError;
+use crate::schedule::reboot;
 
 /// Settings that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -171,11 +172,32 @@ fn check(settings: &Settings, root: &Node) -> Result<(), DeclareError> {
     if settings.apply.prune_limit > 100 {
         return Err(at("apply", "prune-limit").error("`prune-limit` is a percentage", "give 0 to 100"));
     }
+    if settings.apply.change_limit > 100 {
+        return Err(at("apply", "change-limit").error("`change-limit` is a percentage", "give 0 to 100"));
+    }
+    check_windows(settings, root)?;
+    reboot::Rules::check(&settings.reboot)
+        .map_err(|(key, message, help)| at("reboot", key).error(message, help))?;
     if settings.rollback.remote_within.seconds < 10 {
         return Err(at("rollback", "remote-within")
             .error("`remote-within` is too short", "give at least `10s`: one poll takes its time"));
     }
     check_law(&settings.law).map_err(|(key, message, help)| at("law", key).error(message, help))
+}
+
+/// Each window has to make sense by itself.
+fn check_windows(settings: &Settings, root: &Node) -> Result<(), DeclareError> {
+    let tables = match root.get("windows").map(|node| &node.value) {
+        Some(Value::Array(tables)) => tables.as_slice(),
+        _ => &[],
+    };
+    for (window, table) in settings.windows.iter().zip(tables) {
+        window
+            .clone()
+            .check(String::new())
+            .map_err(|(key, message, help)| table.get(key).unwrap_or(table).error(message, help))?;
+    }
+    Ok(())
 }
 
 /// What forbids nothing because of a slip is worse than no law.
@@ -261,6 +283,11 @@ mod tests {
             ("[law]\nunits = [\"sshd\"]\n", "with its type"),
             ("[law]\npackages = [\"\"]\n", "forbids nothing"),
             ("[law]\nunit = []\n", "did you mean `units`?"),
+            ("[apply]\nchange-limit = 101\n", "percentage"),
+            ("[[windows]]\nallow = \"22:00\"\n", "a `length` from"),
+            ("[[windows]]\nallow = \"25:00\"\nlength = \"1h\"\n", "no hour from 0 to 23"),
+            ("[[windows]]\nallowed = \"22:00\"\n", "did you mean `allow`?"),
+            ("[reboot]\nslot = 8\n", "slot 8 is not one of 8 slots"),
         ] {
             assert!(problem(text).contains(expected), "{}", problem(text));
         }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::duration::Span;
+use crate::schedule::WindowFields;
 
 /// The whole file.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -20,6 +21,10 @@ pub struct Settings {
     pub agent: Agent,
     /// What a run may do.
     pub apply: Apply,
+    /// Windows of this host: when it may be changed. Those of the branch count beside them, and both have to allow what is done.
+    pub windows: Vec<WindowFields>,
+    /// Whether and when the host reboots by itself. What is not set here is for the branch to say.
+    pub reboot: Reboot,
     /// When a new commit is given up, and the generation before it returned to. What the branch says in `[rollback]` of `fleet.toml` comes first.
     pub rollback: Rollback,
     /// What no branch may declare for this host: a revision that does is refused whole. `enforce = false` declares nothing.
@@ -148,8 +153,12 @@ impl Default for Agent {
 pub struct Apply {
     /// Remove what left the branch, if abide had created it.
     pub prune: bool,
-    /// At most this percentage of the inventory is removed in one run; more needs `abide sync --prune`.
+    /// At most this percentage of the inventory is removed in one run, though always three resources; more needs `abide sync --prune`,
+    /// or a `[[confirm]]` of the branch.
     pub prune_limit: u8,
+    /// At most this percentage of what is in force is changed by one new revision, though always ten resources; more needs
+    /// `abide sync --all-changes`, or a `[[confirm]]` of the branch. With 100 nothing is ever held.
+    pub change_limit: u8,
     /// The package index is fetched anew before an installation when it is older than this.
     pub package_index_age: Span,
     /// Bytes of former file contents to keep.
@@ -163,11 +172,30 @@ impl Default for Apply {
         Apply {
             prune: true,
             prune_limit: 30,
+            change_limit: 100,
             package_index_age: Span::minutes(24 * 60),
             backup_bytes: 64 << 20,
             upgrade_within: Span::minutes(5),
         }
     }
+}
+
+/// `[reboot]`: whether and when the host reboots by itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct Reboot {
+    /// `"needed"` or `"never"`. A `"never"` here or in the branch counts; without any word the host does not reboot by itself.
+    pub when: Option<String>,
+    /// How many slots the hosts of a cohort share; 8 where nobody says.
+    pub slots: Option<u32>,
+    /// The number of this host's slot, from 0; without it one is made from the machine id.
+    pub slot: Option<u32>,
+    /// How long a slot is; 15 minutes where nobody says. A reboot begins in the first half of the host's slot.
+    pub slot_length: Option<Span>,
+    /// Whether a reboot waits until nobody is logged in; it does where nobody says.
+    pub wait_for_sessions: Option<bool>,
+    /// The least time between two reboots; a day where nobody says.
+    pub pause: Option<Span>,
 }
 
 /// `[rollback]`: when a new commit is given up, and the generation before it returned to. What the branch says in `[rollback]` of

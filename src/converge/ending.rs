@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeSet, HashMap};
 
+use super::guards::obstacle;
 use super::{Report, Run, Stored, Target};
 use crate::apply::{Contents, Outcome, StepOutcome};
-use crate::error::Problem;
+use crate::error::{Explain as _, Problem};
 use crate::plan::Plan;
 use crate::plan::diff::{self, Sides};
 use crate::report::EventKind;
@@ -37,6 +38,9 @@ impl Run<'_> {
             self.tell(target, &plan, &outcome)?;
             self.compact(target);
             self.fingerprints.save(&self.site.paths.fingerprints())?;
+        }
+        if self.consider_reboot(target, &plan, &outcome)? {
+            self.reboot()?;
         }
         self.close()?;
         let Run { state, recorder, again, .. } = self;
@@ -73,7 +77,11 @@ impl Run<'_> {
                     status.counts.skipped += 1;
                     format!("skipped, because {because} failed")
                 }
-                Some((StepOutcome::Reported, _)) | None => {
+                _ if step.waits.is_some() => {
+                    status.counts.left += 1;
+                    step.waits.as_ref().map(ToString::to_string).unwrap_or_default()
+                }
+                Some((StepOutcome::Reported | StepOutcome::Waiting, _)) | None => {
                     status.counts.left += 1;
                     format!("to do: {}", plan.steps[position].change.summary)
                 }
@@ -91,7 +99,9 @@ impl Run<'_> {
         }
         let steps = outcome.steps.iter().filter(|step| !done(step)).filter_map(|step| step.problem.clone());
         let problems = steps.chain(outcome.problems.iter().cloned());
-        let planning = plan.problems.iter().chain(&plan.prune_refused).cloned().map(Problem::from);
+        let obstacles = plan.steps.iter().filter_map(obstacle);
+        let planning =
+            plan.problems.iter().chain(&plan.prune_refused).cloned().chain(obstacles).map(Problem::from);
         for problem in problems.chain(planning) {
             self.recorder.keep(problem);
         }
@@ -153,6 +163,7 @@ impl Run<'_> {
                         self.recorder.tell_resource(EventKind::ResourceDrifted, id, &summary, message, now);
                     }
                 }
+                StepOutcome::Waiting => self.tell_waiting(plan, id, &summary, now)?,
                 StepOutcome::Skipped { .. } => {}
             }
         }
@@ -163,6 +174,16 @@ impl Run<'_> {
             }
         }
         self.tell_result(target, now)
+    }
+
+    fn tell_waiting(&mut self, plan: &Plan, id: &ResourceId, summary: &str, now: i64) -> Result<(), Problem> {
+        let step = plan.steps.iter().find(|step| step.resource == *id);
+        let Some(wait) = step.and_then(|step| step.waits.as_ref()) else { return Ok(()) };
+        // Who is in the way may change from run to run; that somebody is, is told once.
+        if self.news(&format!("resource {id}"), wait.code().0)? {
+            self.recorder.tell_resource(EventKind::ResourceWaits, id, summary, format!("{id}: {wait}"), now);
+        }
+        Ok(())
     }
 
     fn tell_result(&mut self, target: &Target, now: i64) -> Result<(), Problem> {
@@ -185,7 +206,7 @@ impl Run<'_> {
 
     /// Brings inventory and applied revision up to date. Nothing is written when nothing is new.
     fn remember(&mut self, target: &Target, plan: &Plan, outcome: &Outcome) -> Result<(), Problem> {
-        if self.recorder.status.suspended.is_some() {
+        if self.is_suspended() {
             return Ok(());
         }
         let settled = self.state.settled()?.is_some_and(|settled| settled == target.key.digest());
@@ -202,7 +223,8 @@ impl Run<'_> {
                 .collect()
         };
         let changed = of(|outcome| *outcome == StepOutcome::Done);
-        let mut failed = of(|outcome| matches!(outcome, StepOutcome::Failed | StepOutcome::Skipped { .. }));
+        let open = |outcome: &StepOutcome| !matches!(outcome, StepOutcome::Done | StepOutcome::Reported);
+        let mut failed = of(open);
         failed.extend(plan.problems.iter().map(|error| error.resource.clone()));
         failed.extend(plan.blocked.iter().map(|blocked| blocked.resource.clone()));
         let now = clock::now();

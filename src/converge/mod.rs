@@ -5,10 +5,12 @@
 mod before;
 mod ending;
 mod failing;
+mod guards;
 mod news;
 mod pinned;
 mod planning;
 mod proving;
+mod reboot;
 mod site;
 mod time;
 mod trial;
@@ -54,6 +56,12 @@ pub struct Request {
     pub left: BTreeSet<ResourceId>,
     /// Remove what left the branch, however much it is.
     pub prune: bool,
+    /// Take a new revision, however much of what is in force it changes.
+    pub all_changes: bool,
+    /// Do not wait for windows.
+    pub ignore_windows: bool,
+    /// Apply in spite of a suspension.
+    pub ignore_suspension: bool,
     /// Plan, and change nothing.
     pub dry_run: bool,
     /// Read every file's content again.
@@ -71,6 +79,9 @@ impl Default for Request {
             only: BTreeSet::new(),
             left: BTreeSet::new(),
             prune: false,
+            all_changes: false,
+            ignore_windows: false,
+            ignore_suspension: false,
             dry_run: false,
             rehash: false,
             pin: None,
@@ -117,6 +128,8 @@ fn attempt(site: &Site, request: &Request, progress: &mut Tell<'_>) -> Result<Re
     let mut run = Run::begin(site, request, progress)?;
     run.judge_clock()?;
     run.judge_memory()?;
+    run.end_suspension()?;
+    run.note_return()?;
     let target = match run.frozen || run.lost {
         true => run.last(),
         false => {
@@ -130,7 +143,7 @@ fn attempt(site: &Site, request: &Request, progress: &mut Tell<'_>) -> Result<Re
     };
     let Some(target) = target else { return run.end_without_revision() };
     run.check_only(&target)?;
-    let (target, plan) = run.plan(target, progress)?;
+    let (target, plan) = run.guarded(target, progress)?;
     let outcome = run.apply(&target, &plan, progress)?;
     let report = run.end(&target, plan, outcome);
     // The process ends soon, and thousands of small pieces need not be given back one by one before it does.
@@ -281,7 +294,7 @@ impl<'a> Run<'a> {
         let now = clock::now();
         self.recorder.status.suspended =
             self.state.suspension()?.filter(|suspension| suspension.until.is_none_or(|until| until > now));
-        if self.request.dry_run || self.recorder.status.suspended.is_some() {
+        if self.request.dry_run || self.is_suspended() {
             return Ok(Outcome::default());
         }
         if !target.known {

@@ -52,7 +52,7 @@ impl Run<'_> {
         }
     }
 
-    fn make(&mut self, target: &Target, progress: &mut Tell<'_>) -> Result<Plan, Problem> {
+    pub(super) fn make(&mut self, target: &Target, progress: &mut Tell<'_>) -> Result<Plan, Problem> {
         let resources = &target.desired.rendered().resources;
         let settled = self.state.settled()?.is_some_and(|settled| settled == target.key.digest());
         let inventory = if settled { Vec::new() } else { self.inventory()? };
@@ -66,7 +66,10 @@ impl Run<'_> {
         let needs = plan::needs(resources, &inventory, &forbidden);
         let rehash = if self.request.rehash { Rehash::Always } else { Rehash::Never };
         let mut observed = self.host.observe(&needs, &mut self.fingerprints, rehash)?;
-        let scope = Scope { forbidden, settled, ..self.scope(target)? };
+        let rules = &target.desired.rendered().rules;
+        let confirmed = inventory.iter().map(|managed| &managed.declared.id);
+        let confirmed = confirmed.filter(|id| rules.may_remove(id, clock::now())).cloned().collect();
+        let scope = Scope { forbidden, settled, confirmed, ..self.scope(target)? };
         let mut plan = plan::make(resources, &inventory, &observed, &scope)?;
         match self.consult(&plan, &needs.offers, &mut observed, progress) {
             Ok(true) => plan = plan::make(resources, &inventory, &observed, &scope)?,
@@ -80,6 +83,7 @@ impl Run<'_> {
                 plan.withdraw(forbidden);
             }
             self.simulate(&mut plan, &law);
+            self.spare_what_is_used(&mut plan, resources, &observed);
         }
         if !target.known && !target.pinned && !self.request.dry_run {
             let known = self.changed_before()?;
@@ -122,8 +126,7 @@ impl Run<'_> {
             left: self.request.left.clone(),
             prune,
             owed,
-            forbidden: BTreeMap::new(),
-            settled: false,
+            ..Scope::default()
         })
     }
 

@@ -125,7 +125,7 @@ impl Run<'_> {
 
     /// Looks at how the generation in force stands, and what is to follow from what this run did and found.
     pub(super) fn weigh(&mut self, target: &Target, plan: &Plan, outcome: &Outcome) -> Result<(), Problem> {
-        if self.recorder.status.suspended.is_some() || !self.request.only.is_empty() {
+        if self.is_suspended() || !self.request.only.is_empty() {
             return Ok(());
         }
         if target.pinned {
@@ -161,13 +161,15 @@ impl Run<'_> {
     }
 
     fn is_whole(&self, plan: &Plan, outcome: &Outcome) -> bool {
-        let done = |outcome: &StepOutcome| matches!(outcome, StepOutcome::Done | StepOutcome::Reported);
+        // What waits is left on purpose, and may be for long.
+        let open =
+            |outcome: &StepOutcome| matches!(outcome, StepOutcome::Failed | StepOutcome::Skipped { .. });
         self.request.left.is_empty()
             && plan.problems.is_empty()
             && plan.blocked.is_empty()
             && plan.prune_refused.is_none()
             && outcome.problems.is_empty()
-            && outcome.steps.iter().all(|step| done(&step.outcome))
+            && !outcome.steps.iter().any(|step| open(&step.outcome))
     }
 
     /// A host of an earlier version of abide has a state in force and no generation: what was applied whole was good.

@@ -417,12 +417,8 @@ impl Agent {
             let fights = self.drift.ended(cause, run.as_ref().filter(|_| ended), check, clock::instant());
             self.tell_fights(fights);
         }
-        // What drifted under a suspension is healed when it ends by itself, and news that is getting stale says nothing by itself.
-        let suspended =
-            run.as_ref().and_then(|run| run.suspended.as_ref()).and_then(|suspended| suspended.until);
         self.attend(run.as_ref().and_then(|run| run.trial.clone()));
-        let fresh = run.and_then(|run| run.news).filter(|news| !news.stale).and_then(|news| news.until);
-        for until in suspended.into_iter().chain(fresh) {
+        for until in run.iter().flat_map(RunStatus::turns) {
             let left = u64::try_from(until.saturating_sub(clock::now())).unwrap_or(0).saturating_add(1);
             let due = clock::instant().checked_add(Duration::from_secs(left));
             self.next_check = due.map_or(self.next_check, |due| self.next_check.min(due));

@@ -38,8 +38,8 @@ pub fn start(
     move || {
         let output = exec::run(&Program { timeout: LONGEST, ..Program::new(argv) })?;
         match output.code {
-            // 2 is a run that could do only a part, or nothing; it said why in journal and status.
-            Some(0..=2) => Ok(()),
+            // 2 is a run that could do only a part, or nothing, 3 one that waits; it said why in journal and status.
+            Some(0..=3) => Ok(()),
             _ => Err(DaemonError::Run { complaint: output.complaint() }.into()),
         }
     }

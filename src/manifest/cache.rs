@@ -48,7 +48,7 @@ impl CacheKey {
 }
 
 /// What the file begins with. The last byte changes with the form of the file.
-const MAGIC: &[u8; 8] = b"abideDS\x03";
+const MAGIC: &[u8; 8] = b"abideDS\x04";
 
 /// Where drift of a desired state can show: all that the agent has to know of it. It stands in the file before the rest, so that
 /// the agent, which stays in memory, never has to make the whole of it.

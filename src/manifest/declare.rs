@@ -49,6 +49,12 @@ pub const COMMON: &[crate::resource::Field] = &[
     ),
     field("ignore", "list of strings", "[]", "Fields whose drift is not looked at."),
     field("wave", "integer", "0", "Resources of a lower wave come first."),
+    field(
+        "only-in-window",
+        "string",
+        "",
+        "Changed only while a window of this name is open, see `[[windows]]`; until then it waits, with what depends on it.",
+    ),
     field("sensitive", "boolean", "false", "Content and values are never shown in diffs, journal or state."),
 ];
 
@@ -360,6 +366,7 @@ impl Declarer<'_> {
                 "before" => self.references(&value, source, &mut references).map(|ids| common.before = ids),
                 "prune" => value.read().ok().map(|flag| common.prune = flag),
                 "sensitive" => value.read().ok().map(|flag| common.sensitive = flag),
+                "only-in-window" => value.as_str().map(|name| common.only_in_window = Some(name.to_owned())),
                 "wave" => value.read().ok().map(|wave| common.wave = wave),
                 "enforce" => enforce(&value).map(|enforce| common.enforce = enforce),
                 "ignore" => self.ignored(&value, kind, source).map(|names| common.ignore = names),

@@ -8,11 +8,15 @@ use super::diagnostic::{Diagnostic, Diagnostics, Place, Source};
 use super::limits;
 use super::node::{self, Key, Node, Value};
 use super::rollback::Rollback;
+use super::rules::{self, Rules};
 use super::tree::{Tree, TreeError};
 use crate::resource::KINDS;
 
 /// The version of the manifest's form that this program reads.
 pub const SCHEMA: i64 = 1;
+
+/// Tables of a role that declare no resources.
+const NO_KINDS: &[&str] = &["include", "vars", "health"];
 
 /// A name with its place in the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,6 +38,8 @@ pub struct Fleet {
     pub variables: Option<Node>,
     /// `[[assign]]`, in file order.
     pub assignments: Vec<Assignment>,
+    /// `[[windows]]`, `[reboot]`, `[[confirm]]`.
+    pub rules: Rules,
     /// `[rollback]`.
     pub rollback: Rollback,
 }
@@ -62,6 +68,8 @@ pub struct HostFile {
     pub variables: Option<Node>,
     /// Roles beside those that are assigned.
     pub roles: Vec<Word>,
+    /// `[[windows]]`, `[reboot]`.
+    pub rules: Rules,
 }
 
 /// `roles/NAME/role.toml`.
@@ -79,6 +87,8 @@ pub struct Role {
     pub resources: Vec<Table>,
     /// `[health.name]`, in file order.
     pub health: Vec<Table>,
+    /// `[[windows]]`, `[reboot]`.
+    pub rules: Rules,
 }
 
 /// One `[kind.name]`.
@@ -242,11 +252,12 @@ impl Reading<'_> {
     fn resources(&mut self, root: &Node) -> Vec<Table> {
         let mut tables = Vec::new();
         for (kind, node) in root.entries() {
-            if ["include", "vars", "health"].contains(&kind.name.as_str()) {
+            if NO_KINDS.contains(&kind.name.as_str()) || rules::KEYS.contains(&kind.name.as_str()) {
                 continue;
             }
             if !KINDS.iter().any(|known| known.name == kind.name) {
-                let known = KINDS.iter().map(|kind| kind.name).chain(["include", "vars", "health"]);
+                let known =
+                    KINDS.iter().map(|kind| kind.name).chain(NO_KINDS.iter().chain(rules::KEYS).copied());
                 let help = suggest(&kind.name, known, "kinds");
                 self.problem("E208", &kind.span, format!("there is no kind `{}`", kind.name), help);
                 continue;
@@ -301,7 +312,7 @@ impl Fleet {
     /// Reads `fleet.toml`.
     pub fn read(tree: &dyn Tree, problems: &mut Diagnostics) -> Option<Fleet> {
         let (mut reading, root) = parse(tree, "fleet.toml", problems)?;
-        reading.known(&root, &["fleet", "vars", "assign", "rollback"]);
+        reading.known(&root, &["fleet", "vars", "assign", "windows", "reboot", "confirm", "rollback"]);
         let fleet = reading.table(&root, "fleet");
         if fleet.is_none() && root.get("fleet").is_none() {
             reading.problem(
@@ -314,6 +325,7 @@ impl Fleet {
         let name = fleet.as_ref().and_then(|fleet| reading.head(fleet)).unwrap_or_default();
         let variables = reading.table(&root, "vars");
         let assignments = reading.assignments(&root);
+        let rules = Rules::read(&root, &reading.source, reading.problems);
         let rollback = match reading.table(&root, "rollback").map(|table| Rollback::read(&table)) {
             None => Rollback::default(),
             Some(Ok(rollback)) => rollback,
@@ -323,7 +335,7 @@ impl Fleet {
                 Rollback::default()
             }
         };
-        Some(Fleet { name, variables, assignments, rollback, source: reading.source })
+        Some(Fleet { name, variables, assignments, rules, rollback, source: reading.source })
     }
 }
 
@@ -372,7 +384,7 @@ impl HostFile {
             return None;
         }
         let (mut reading, root) = parse(tree, &path, problems)?;
-        reading.known(&root, &["labels", "vars", "roles"]);
+        reading.known(&root, &["labels", "vars", "roles", "windows", "reboot"]);
         let mut labels = BTreeMap::new();
         if let Some(table) = reading.table(&root, "labels") {
             for (key, node) in table.entries() {
@@ -386,7 +398,8 @@ impl HostFile {
         }
         let variables = reading.table(&root, "vars");
         let roles = reading.words(&root, "roles");
-        Some(HostFile { labels, variables, roles, source: reading.source })
+        let rules = Rules::read(&root, &reading.source, reading.problems);
+        Some(HostFile { labels, variables, roles, rules, source: reading.source })
     }
 }
 
@@ -401,7 +414,9 @@ impl Role {
         for (key, node) in root.entries().iter().filter(|(key, _)| key.name == "health") {
             reading.named(key, node, &mut health);
         }
-        Some(Role { name: name.to_owned(), include, variables, resources, health, source: reading.source })
+        let rules = Rules::read(&root, &reading.source, reading.problems);
+        let name = name.to_owned();
+        Some(Role { name, include, variables, resources, health, rules, source: reading.source })
     }
 }
 

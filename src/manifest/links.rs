@@ -7,6 +7,7 @@ use super::declare::Entry;
 use super::diagnostic::{Diagnostic, Diagnostics, Place};
 use super::document::role_names;
 use super::node;
+use super::rules::Rules;
 use super::tree::Tree;
 use crate::resource::{Provision, ResourceId};
 
@@ -63,6 +64,26 @@ pub(crate) fn paths(entries: &[Entry], problems: &mut Diagnostics) {
                 }
                 _ => {}
             }
+        }
+    }
+}
+
+/// Reports windows that a resource is to wait for and that nobody declares.
+pub(crate) fn windows(entries: &[Entry], rules: &Rules, problems: &mut Diagnostics) {
+    for entry in entries {
+        let Some(name) = &entry.declared.common.only_in_window else { continue };
+        let mut names = rules.windows.iter().filter_map(|window| window.name.as_deref());
+        if !names.clone().any(|known| known == name) {
+            let help = match node::nearest(name, names.clone()) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None if names.next().is_none() => {
+                    "add `[[windows]]` with this `name` to fleet.toml, a role or hosts/NAME.toml".to_owned()
+                }
+                None => "give the `name` of one of the windows of fleet.toml, the roles or hosts/NAME.toml"
+                    .to_owned(),
+            };
+            let message = format!("there is no window `{name}` for {}", entry.declared.id);
+            problems.push(Diagnostic::new("E224", message, entry.place.clone(), help));
         }
     }
 }

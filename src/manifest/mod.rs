@@ -16,6 +16,7 @@ pub mod lint;
 pub mod node;
 pub mod prove;
 pub mod rollback;
+pub mod rules;
 pub mod schema;
 mod select;
 pub mod template;
@@ -29,6 +30,7 @@ pub use declare::Shown;
 pub use diagnostic::{Diagnostic, Diagnostics, Severity};
 pub use health::{Health, Probe};
 pub use rollback::Rollback;
+pub use rules::Rules;
 pub use tree::{FolderTree, GitTree, Tree, TreeEntry, TreeError};
 
 use crate::resource::Declared;
@@ -60,6 +62,8 @@ pub struct Rendered {
     pub resources: Vec<Declared>,
     /// Health checks, in the order of their roles.
     pub health: Vec<Health>,
+    /// When the host may be changed, and what is confirmed.
+    pub rules: Rules,
     /// When this commit is given up; what is not said here is the host's to say.
     pub rollback: Rollback,
 }
@@ -194,6 +198,7 @@ fn evaluate(
         return (Rendered::default(), Explanation::default(), problems);
     };
     let mut explanation = explained(&selection, keep);
+    let rules = selection.rules();
     let mut declarer = Declarer {
         tree,
         engine: &engine,
@@ -218,6 +223,7 @@ fn evaluate(
     }
     let Declarer { entries, dropped, health, shown, .. } = declarer;
     let mut entries = links::merge(entries, &mut problems);
+    links::windows(&entries, &rules, &mut problems);
     links::paths(&entries, &mut problems);
     // Where something could not be read, what is missing may be there: one error is enough.
     if !problems.has_errors() {
@@ -230,7 +236,7 @@ fn evaluate(
     explanation.resources.dedup_by(|later, first| later.id == first.id);
     let roles = selection.roles.into_iter().map(|(role, _)| role.name).collect();
     let Fleet { name: fleet, rollback, .. } = selection.fleet;
-    (Rendered { fleet, roles, resources, health, rollback }, explanation, problems)
+    (Rendered { fleet, roles, resources, health, rules, rollback }, explanation, problems)
 }
 
 fn explained(selection: &Selection, keep: bool) -> Explanation {

@@ -4,8 +4,9 @@ use serde_json::{Map, Value, json};
 use std::fmt::Write;
 
 use super::declare::{COMMON, has_sections};
-use super::{health, rollback};
+use super::{health, rollback, rules};
 use crate::resource::{Field, KINDS, Kind};
+use crate::schedule::{reboot, window};
 
 /// The JSON Schema of `roles/NAME/role.toml`.
 pub fn role() -> Value {
@@ -29,6 +30,7 @@ pub fn role() -> Value {
         "health".into(),
         described(named(health::FIELDS.iter()), "What must be true after a change."),
     );
+    properties.extend(timing());
     document("A role of abide", properties, &[])
 }
 
@@ -65,7 +67,23 @@ pub fn fleet() -> Value {
             "When a new commit is given up, and the generation before it returned to.",
         ),
     );
+    properties.extend(timing());
+    let confirm = list(fields(rules::CONFIRM_FIELDS.iter()));
+    properties.insert(
+        "confirm".into(),
+        described(confirm, "What may be removed or changed although it is more than hosts allow at once."),
+    );
     document("The fleet file of abide", properties, &["fleet"])
+}
+
+/// `[[windows]]` and `[reboot]`, which several files have.
+fn timing() -> Vec<(String, Value)> {
+    let windows = list(fields(window::FIELDS.iter()));
+    let reboot = fields(reboot::FIELDS.iter());
+    vec![
+        ("windows".into(), described(windows, "When hosts may be changed.")),
+        ("reboot".into(), described(reboot, "Whether and when hosts reboot by themselves.")),
+    ]
 }
 
 /// The JSON Schema of `hosts/NAME.toml`.
@@ -79,6 +97,7 @@ pub fn host() -> Value {
         "roles".into(),
         described(list(json!({"type": "string"})), "Roles beside the assigned ones."),
     );
+    properties.extend(timing());
     document("A host file of abide", properties, &[])
 }
 
@@ -130,6 +149,9 @@ fn type_of(kind: &str) -> Value {
         "string" | "path" | "expression" | "duration" | "time" => return json!({"type": "string"}),
         "boolean" => json!({"type": "boolean"}),
         "integer" => json!({"type": "integer"}),
+        "string or list of strings" => {
+            return json!({"anyOf": [{"type": "string"}, list(json!({"type": "string"}))]});
+        }
         "string or integer" => json!({"type": ["string", "integer"]}),
         "list of strings" | "list of resources" => list(json!({"type": "string"})),
         "list of integers" => list(json!({"type": "integer"})),
@@ -162,6 +184,12 @@ pub fn reference() -> String {
     }
     text.push_str("\n## Health checks\n\n`[health.name]` tables say what must be true after a change. This version checks them for mistakes and keeps them, but does not run them yet. One of the first five fields is needed.\n\n");
     table(&mut text, health::FIELDS);
+    text.push_str("\n## Windows, reboots, confirmations\n\nNo resources, but tables beside them: `[[windows]]` and `[reboot]` in `fleet.toml`, in a role and in `hosts/NAME.toml`, `[[confirm]]` in `fleet.toml`; [operate](operate.md) tells what follows from them.\n\n### `[[windows]]`\n\n");
+    table(&mut text, window::FIELDS);
+    text.push_str("\n### `[reboot]`\n\n");
+    table(&mut text, reboot::FIELDS);
+    text.push_str("\n### `[[confirm]]`\n\n");
+    table(&mut text, rules::CONFIRM_FIELDS);
     text
 }
 

@@ -8,6 +8,7 @@ use super::diagnostic::{Diagnostic, Diagnostics, Place, Source};
 use super::document::{self, Fleet, HostFile, Role, Word};
 use super::layers::Layered;
 use super::limits;
+use super::rules::Rules;
 use super::template::{Engine, Failure, Scope};
 use super::tree::Tree;
 use super::{Forced, HostIdentity};
@@ -113,6 +114,14 @@ impl Selection {
             put(&file.variables, &file.source);
         }
         layered
+    }
+
+    /// When this host may be changed, and what is confirmed for it: the fleet's word, the roles', the host's own.
+    pub(crate) fn rules(&self) -> Rules {
+        let mut rules = self.fleet.rules.clone();
+        self.roles.iter().for_each(|(role, _)| rules.add(&role.rules));
+        self.host_file.iter().for_each(|file| rules.add(&file.rules));
+        rules
     }
 
     /// What templates of a role see.

@@ -26,7 +26,11 @@ pub fn render(step: &Step, sides: &dyn Sides) -> String {
     } else {
         '~'
     };
-    let note = if step.report_only { " (only reported)" } else { "" };
+    let note = match (step.report_only, &step.waits) {
+        (true, _) => " (only reported)".to_owned(),
+        (_, Some(wait)) => format!(" ({})", escaped(&wait.what)),
+        (false, None) => String::new(),
+    };
     let mut text = format!("{mark} {}  {}{note}\n", escaped(&step.resource.to_string()), step.change.summary);
     if step.sensitive {
         if !step.change.diffs.is_empty() {
@@ -126,6 +130,7 @@ mod tests {
             prune: false,
             sensitive,
             report_only: false,
+            waits: None,
         }
     }
 

@@ -3,9 +3,9 @@
 use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
+use super::limits::{Prune, Removals};
 use super::order::{CycleError, order};
 use super::{Blocked, Plan, PlanError, Step};
-use crate::error::Code;
 use crate::manifest::Watched;
 use crate::resource::{Context, Declared, Enforce, Provision, Relations, ResourceId};
 use crate::system::accounts;
@@ -27,6 +27,8 @@ pub struct Scope {
     pub only: BTreeSet<ResourceId>,
     /// What to do about things that left the branch.
     pub prune: Prune,
+    /// What the branch confirms to be removed, however much goes with it.
+    pub confirmed: BTreeSet<ResourceId>,
     /// Who is still owed word of whose change, from a run that failed or died: for them that resource changes now.
     pub owed: BTreeSet<(ResourceId, ResourceId)>,
     /// What the host's [`Law`](super::Law) forbids; it is not planned, and what depends on it is not either.
@@ -35,18 +37,6 @@ pub struct Scope {
     pub settled: bool,
     /// What is left as it is this time, and only reported: somebody keeps changing it back.
     pub left: BTreeSet<ResourceId>,
-}
-
-/// What to do about things that left the branch.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Prune {
-    /// Leave them.
-    #[default]
-    Never,
-    /// Remove them, but no more than this percentage of what is managed.
-    Within(u8),
-    /// Remove them all; somebody said so.
-    Confirmed,
 }
 
 /// What has to be observed to plan these resources. What is forbidden is not even looked at: its guards are programs.
@@ -232,6 +222,7 @@ impl Draft {
                     prune: false,
                     sensitive: declared.common.sensitive || declared.resource.sensitive(),
                     report_only,
+                    waits: None,
                 });
             }
             Err(error) => {
@@ -262,7 +253,10 @@ impl Draft {
             managed.created && managed.declared.common.prune && !provides_any(&managed.declared, still_wanted)
         });
         self.plan.released = released.iter().map(|managed| managed.declared.id.clone()).collect();
-        if let Some(reason) = refuse_prune(removable.len(), desired.len(), inventory.len(), scope.prune) {
+        let removed: Vec<&ResourceId> = removable.iter().map(|managed| &managed.declared.id).collect();
+        let confirmed = removed.iter().filter(|id| scope.confirmed.contains(id)).count();
+        let removals = Removals { removed, confirmed, desired: desired.len(), inventory: inventory.len() };
+        if let Some(reason) = removals.refuse(scope.prune) {
             self.plan.prune_refused = (!removable.is_empty()).then_some(reason);
             return;
         }
@@ -282,6 +276,7 @@ impl Draft {
                     prune: true,
                     sensitive: declared.common.sensitive || declared.resource.sensitive(),
                     report_only: false,
+                    waits: None,
                 }),
                 Err(error) => {
                     self.plan.problems.push(PlanError { origin: Some(declared.origin.clone()), ..error });
@@ -303,26 +298,6 @@ fn departed<'a>(desired: &[Declared], inventory: &'a [Managed]) -> Vec<&'a Manag
 /// Removal goes backwards: services before files before packages before users, and what is deeper in a tree first.
 fn removal_order(declared: &Declared) -> (i32, usize, &ResourceId) {
     (declared.common.wave, declared.resource.rank(), &declared.id)
-}
-
-fn refuse_prune(removals: usize, desired: usize, inventory: usize, prune: Prune) -> Option<PlanError> {
-    let message = match prune {
-        Prune::Confirmed => return None,
-        Prune::Never => return Some(refused("pruning is off".into(), "set `prune = true` under [apply]")),
-        Prune::Within(_) if desired == 0 => "nothing at all is declared for this host any more".to_owned(),
-        Prune::Within(percent) if removals > 1 && removals * 100 > inventory * usize::from(percent) => {
-            format!("{removals} of {inventory} managed resources would be removed, more than {percent} %")
-        }
-        Prune::Within(_) => return None,
-    };
-    Some(refused(
-        message,
-        "if that is meant, run `abide sync --prune` on the host, or raise `prune-limit` under [apply]",
-    ))
-}
-
-fn refused(message: String, help: &str) -> PlanError {
-    PlanError::new(ResourceId::new("prune", "inventory"), Code("E304"), message, help)
 }
 
 fn relations(declared: &Declared) -> Relations {
@@ -351,6 +326,7 @@ pub fn counts(plan: &Plan) -> BTreeMap<String, usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Code;
     use crate::plan::testing::{link, named};
     use crate::resource::testing::present;
     use crate::system::observe::{FileType, PathState};
@@ -439,13 +415,18 @@ mod tests {
 
     #[test]
     fn removing_much_or_everything_needs_a_word() {
-        let inventory: Vec<Managed> = ["/a", "/b", "/c"].map(|path| managed(path, true)).into();
-        let host = host(&[("/a", there()), ("/b", there()), ("/c", there())]);
+        let names = ["/a", "/b", "/c", "/d", "/e"];
+        let inventory: Vec<Managed> = names.map(|path| managed(path, true)).into();
+        let host = host(&names.map(|path| (path, there())));
+        let confirmed = |scope: Scope| Scope { confirmed: [named("/a")].into(), ..scope };
         for (desired, scope, removed, refused) in [
             (vec![link("/c")], within(50), 0, true),
-            (vec![link("/c")], within(70), 2, false),
+            (vec![link("/c")], within(80), 4, false),
+            (vec![link("/c")], confirmed(within(50)), 4, false),
+            (vec![link("/c"), link("/d")], within(50), 3, false),
             (vec![], within(100), 0, true),
-            (vec![], Scope { prune: Prune::Confirmed, ..Scope::default() }, 3, false),
+            (vec![], confirmed(within(100)), 0, true),
+            (vec![], Scope { prune: Prune::Confirmed, ..Scope::default() }, 5, false),
             (vec![link("/c")], Scope::default(), 0, true),
         ] {
             let plan = make(&desired, &inventory, &host, &scope).unwrap();

@@ -6,21 +6,26 @@
 pub mod diff;
 pub mod effect;
 pub mod law;
+pub mod limits;
 mod make;
 pub mod network;
 pub mod order;
 pub mod reach;
 #[cfg(test)]
 pub(crate) mod testing;
+pub mod usage;
+pub mod waits;
 
 pub use effect::{
     Attributes, Conffiles, Effect, GroupAction, PackageAction, PackageOperation, PackageOptions, Principal,
     Run, UnitAction, UserAction, WriteFile,
 };
 pub use law::Law;
-pub use make::{Managed, Prune, Scope, counts, make, needs, watched};
+pub use limits::{Prune, too_many_changes};
+pub use make::{Managed, Scope, counts, make, needs, watched};
 pub use order::CycleError;
 pub use reach::Reach;
+pub use waits::Wait;
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -172,4 +177,13 @@ pub struct Step {
     pub sensitive: bool,
     /// Only reported, not done: `enforce = "warn"`.
     pub report_only: bool,
+    /// Why it is not taken yet, where it waits.
+    pub waits: Option<Wait>,
+}
+
+impl Step {
+    /// Whether a run leaves it.
+    pub fn is_left(&self) -> bool {
+        self.report_only || self.waits.is_some()
+    }
 }

@@ -40,6 +40,12 @@ pub enum EventKind {
     RolledBack,
     RollbackEnded,
     UpgradeUndone,
+    RevisionWaits,
+    ChangeHeld,
+    ResourceWaits,
+    RebootNeeded,
+    Rebooting,
+    Rebooted,
     Enrolled,
     FightBegan,
     FightEnded,
@@ -180,6 +186,24 @@ descriptions! {
     UpgradeUndone "b4a1e6f0c3d94c0e9a6f3f0d5c1b7e28" Error
         "Another version of abide did not work, and the former one is back"
         "The branch had brought another version of abide. It did not start, or could not end a run, within the time that it has for that; so its guard, which is a copy of the version before it, put that one back. The commit is given up until a newer one arrives, or until `abide resume`."
+    RevisionWaits "7df74b4d0fb2442cb0f58a6a2b53ff20" Notice
+        "@ABIDE_REVISION@ waits for a window"
+        "It is proven, and a window of this host or of the branch does not allow to take it now. The last good state stays enforced. `abide status` shows when the window opens, and `abide sync --ignore-windows` does not wait."
+    ChangeHeld "a63cd5b4b2474f5f9f1ae1e5a9b0fd57" Error
+        "@ABIDE_REVISION@ would change too much at once"
+        "It would change more of what is in force than the host's settings allow, so it is held until somebody confirms it: with a `[[confirm]]` in fleet.toml, or by `abide sync --all-changes` on the host. The last good state stays enforced."
+    ResourceWaits "3c1c3d3f8dd04a12a5a3b58ab1f0ab4e" Notice
+        "@ABIDE_RESOURCE@ waits"
+        "It differs from the branch, and either its window is not open, or what would be removed is in use. The next run tries again; `abide status` shows the reason."
+    RebootNeeded "c6a3fbd6b5b843cf8e8fca1e7f8ffb58" Notice
+        "The host needs a reboot"
+        "Something that is installed comes into effect only with one. Where `[reboot]` of the host or of the branch says `when = \"needed\"`, it takes place by itself in the host's window and slot; `abide status` says when."
+    Rebooting "b2f4d0bd0a7c4d5c9b4f54cd6f0b7d8a" Warning
+        "The host reboots"
+        "abide has begun the reboot that the host needed, as `[reboot]` allows."
+    Rebooted "0e8f6fd7b3f1440a8f9f3f4f5cd97a3e" Notice
+        "The host is back from a reboot"
+        "It was begun by abide. If the need for it lasts, it is not tried again before the `pause` of `[reboot]` is over."
     Enrolled "7dc07149c2f948b5872cc604c63fac84" Notice
         "This host is enrolled"
         "The root of trust was written. From now on the host abides by the branch."

@@ -66,6 +66,10 @@ pub struct RunStatus {
     pub owed: Vec<String>,
     /// Suspended: reason, by whom, until when.
     pub suspended: Option<Suspension>,
+    /// What waits for a window; `None` where nothing does.
+    pub waiting: Option<Waiting>,
+    /// A reboot that the host needs.
+    pub reboot: Option<RebootStatus>,
     /// What waits for approvals.
     pub pending: Option<Problem>,
     /// The trial under way.
@@ -78,6 +82,40 @@ pub struct RunStatus {
     pub clock: Option<i64>,
     /// What confined the process that ran.
     pub sandbox: Option<Confinement>,
+}
+
+/// A reboot that the host needs.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", default)]
+pub struct RebootStatus {
+    /// Why, in words.
+    pub needed: Vec<String>,
+    /// What it waits for, in words; `None`: it begins at once.
+    pub waits: Option<String>,
+    /// When it may begin at the earliest, or is looked at again, seconds since the epoch; `None`: not by itself.
+    pub next: Option<i64>,
+}
+
+/// What waits for a window.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", default)]
+pub struct Waiting {
+    /// What, and for which window, in words.
+    pub what: Vec<String>,
+    /// When the first of it may go on, seconds since the epoch; `None`: nobody knows.
+    pub until: Option<i64>,
+}
+
+impl RunStatus {
+    /// When something is due that only time brings about, seconds since the epoch: what drifted under a suspension is healed when it
+    /// ends by itself, what waited goes on when its window opens, a reboot has its turn, and news that is getting stale says nothing by itself.
+    pub fn turns(&self) -> impl Iterator<Item = i64> {
+        let suspended = self.suspended.as_ref().and_then(|suspended| suspended.until);
+        let waiting = self.waiting.as_ref().and_then(|waiting| waiting.until);
+        let fresh = self.news.as_ref().filter(|news| !news.stale).and_then(|news| news.until);
+        let reboot = self.reboot.as_ref().and_then(|reboot| reboot.next);
+        [suspended, waiting, fresh, reboot].into_iter().flatten()
+    }
 }
 
 /// What a generation on trial waits for.

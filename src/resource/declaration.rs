@@ -120,6 +120,9 @@ pub struct Common {
     pub wave: i32,
     /// Never shown in diffs, journal or state.
     pub sensitive: bool,
+    /// Only changed while the window of this name is open.
+    #[serde(default)]
+    pub only_in_window: Option<String>,
 }
 
 impl Default for Common {
@@ -132,6 +135,7 @@ impl Default for Common {
             ignore: Vec::new(),
             wave: 0,
             sensitive: false,
+            only_in_window: None,
         }
     }
 }

@@ -86,6 +86,20 @@ pub struct Suspension {
     pub until: Option<i64>,
 }
 
+/// The last reboot that abide began.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Reboot {
+    /// When, seconds since the epoch.
+    pub at: i64,
+    /// Why, in words.
+    pub because: String,
+    /// The boot that it was to end.
+    pub boot: String,
+    /// The host is back.
+    pub over: bool,
+}
+
 impl State {
     /// The high-water mark; `None` before the first proven commit.
     ///
@@ -231,6 +245,22 @@ impl State {
     /// The state cannot be written.
     pub fn set_suspension(&mut self, suspension: Option<&Suspension>) -> Result<(), StateError> {
         self.set_fact("suspension", suspension)
+    }
+
+    /// The last reboot that abide began.
+    ///
+    /// # Errors
+    /// The state cannot be read.
+    pub fn reboot(&self) -> Result<Option<Reboot>, StateError> {
+        self.fact("reboot")
+    }
+
+    /// Notes a reboot that is about to begin, or that it is over.
+    ///
+    /// # Errors
+    /// The state cannot be written.
+    pub fn set_reboot(&mut self, reboot: &Reboot) -> Result<(), StateError> {
+        self.set_fact("reboot", Some(reboot))
     }
 
     /// The key of the desired state that the inventory tells exactly; while it is the present one, the inventory need not be read.

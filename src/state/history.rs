@@ -230,6 +230,7 @@ fn step(row: &Row<'_>) -> rusqlite::Result<StepRecord> {
         "done" => StepOutcome::Done,
         "failed" => StepOutcome::Failed,
         "skipped" => StepOutcome::Skipped { because: resource(row, 6)? },
+        "waiting" => StepOutcome::Waiting,
         _ => StepOutcome::Reported,
     };
     Ok(StepRecord {
@@ -294,6 +295,7 @@ pub(super) fn insert_step(
         StepOutcome::Failed => ("failed", None),
         StepOutcome::Skipped { because } => ("skipped", Some(because.to_string())),
         StepOutcome::Reported => ("reported", None),
+        StepOutcome::Waiting => ("waiting", None),
     };
     transaction
         .prepare_cached("INSERT OR REPLACE INTO steps VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)")?

@@ -18,7 +18,7 @@ mod schema;
 
 pub use error::StateError;
 pub use events::Told;
-pub use facts::{Ahead, Beginning, Mark, News, Suspension, TimeSeen};
+pub use facts::{Ahead, Beginning, Mark, News, Reboot, Suspension, TimeSeen};
 pub use generations::{Generation, LostRemote, Pin, Standing, Trial};
 pub use history::{Cause, Counts, Run, RunResult, RunStart, StepRecord};
 pub use inventory::Entry;

@@ -36,9 +36,14 @@ pub fn since_boot() -> i64 {
         .map_or(0, |time| time.tv_sec().saturating_mul(1000).saturating_add(time.tv_nsec() / 1_000_000))
 }
 
-/// Which boot this is: the kernel makes a new name for each. Empty where it does not say.
+/// Which boot this is: the kernel makes a new name for each, and a container, where a sandbox shows that of the machine, has a first
+/// process that began at another time. Empty where nobody says.
 pub fn boot() -> String {
-    std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
+    let name = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    let first = std::fs::read_to_string("/proc/1/stat").unwrap_or_default();
+    // The name of the process, which may hold anything, ends with the last parenthesis; field 22 is the 20th after it (proc_pid_stat(5)).
+    let began = first.rsplit_once(')').and_then(|(_, rest)| rest.split_whitespace().nth(19));
+    [name.trim(), began.unwrap_or_default()].join(" ").trim().to_owned()
 }
 
 /// What is left until a deadline; zero once it has passed.

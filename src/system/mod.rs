@@ -30,10 +30,15 @@ pub mod lock;
 pub mod places;
 
 pub mod process;
+pub mod reboot;
 
 pub mod replace;
 
 pub mod sandbox;
+
+pub mod usage;
+
+pub mod zone;
 
 pub mod writer;
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::{COPY, PACKAGE, PROGRAM, Record, Refused, UNITS, UpgradeError, disarm, sha256};
 use crate::converge::report_failure;
+use crate::daemon::poll::UNIT as FETCHER;
 use crate::daemon::program::UNIT as AGENT;
 use crate::error::Problem;
 use crate::report::{Event, EventKind, journal};
@@ -41,9 +42,10 @@ pub(super) fn restore(folder: &Path, record: &Record, reason: &str) -> Result<()
     Ok(systemd.daemon_reload()?)
 }
 
-/// Ends the agent with its run, whatever it says to that.
+/// Ends the agent with its run, whatever it says to that, and a poll that the new version has begun.
 fn stop(systemd: &Systemd) -> Result<(), SystemdError> {
     systemd.stop_later(AGENT)?;
+    systemd.kill(FETCHER)?;
     let deadline = clock::instant() + PATIENCE;
     while !matches!(systemd.service(AGENT)?.active.as_str(), "inactive" | "failed") {
         if clock::instant() >= deadline {

@@ -12,6 +12,7 @@ mod bad_input;
 mod converge;
 mod drift;
 mod durability;
+mod guards;
 mod hostile;
 mod packages;
 mod packaging;

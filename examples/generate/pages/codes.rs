@@ -38,8 +38,14 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("E217", "The manifest has a form that this version does not know"),
     ("E218", "A file with recorded facts cannot be used"),
     ("E219", "The policy `trust.toml` is not valid, so that no host accepts the tree"),
+    ("E221", "A window does not make sense"),
+    ("E222", "A confirmation does not make sense"),
+    ("E223", "A `[reboot]` does not make sense"),
+    ("E224", "A resource waits for a window that nobody declares"),
     ("E303", "Resources wait for each other in a circle"),
     ("E304", "More would be removed than the host's settings allow in one run"),
+    ("E370", "A new revision would change more of what is in force than the host's settings allow"),
+    ("E375", "A resource waits for a window"),
 ];
 
 /// Warnings of `abide check`: what is allowed and probably not meant.
@@ -59,6 +65,9 @@ const WARNINGS: &[(&str, &str)] = &[
     ("W238", "No scope covers a path, so that nobody may change it"),
     ("W239", "No key may sign heartbeats"),
     ("W240", "A heartbeat key has expired or does so within 30 days"),
+    ("W241", "A confirmation has ended"),
+    ("W242", "A confirmation lasts for more than 90 days"),
+    ("W243", "A window is never open"),
 ];
 
 /// The reference of codes.

@@ -11,6 +11,14 @@ struct Table {
     name: String,
     doc: String,
     settings: Vec<Setting>,
+    /// There may be several.
+    many: bool,
+}
+
+impl Table {
+    fn head(&self) -> String {
+        if self.many { format!("[[{}]]", self.name) } else { format!("[{}]", self.name) }
+    }
 }
 
 struct Setting {
@@ -20,11 +28,14 @@ struct Setting {
     default: Option<String>,
 }
 
+/// What `Vec<WindowFields>` stands for in the settings.
+const WINDOWS: &str = "Vec<WindowFields>";
+
 /// Markdown reference.
 pub fn reference() -> String {
     let mut text = format!("# Settings of a host\n\n{}\n\n{INTRODUCTION}\n", super::NOTE);
     for table in tables() {
-        let _ = write!(text, "\n## `[{}]`\n\n{}\n\n", table.name, table.doc);
+        let _ = write!(text, "\n## `{}`\n\n{}\n\n", table.head(), table.doc);
         text.push_str("| setting | type | default | meaning |\n|---|---|---|---|\n");
         for setting in table.settings {
             let default = setting.default.map_or("not set".into(), |default| format!("`{default}`"));
@@ -44,7 +55,7 @@ pub fn manual_page() -> String {
     let mut text =
         format!("# abide.toml - settings of this host for abide\n\n## Description\n\n{INTRODUCTION}\n");
     for table in tables() {
-        let _ = write!(text, "\n## [{}]\n\n{}\n\n", table.name, table.doc);
+        let _ = write!(text, "\n## {}\n\n{}\n\n", table.head(), table.doc);
         for setting in table.settings {
             let default = setting.default.map_or("not set".into(), |default| format!("`{default}`"));
             let _ = writeln!(
@@ -66,6 +77,14 @@ pub fn default_file() -> String {
          # After a change: systemctl reload abide\n",
     );
     for table in tables() {
+        if table.many {
+            // Each of them is one more: an example that means nothing while it is a comment.
+            text.push_str("\n# [[windows]]: when this host may be changed; abide.toml(5) explains it.\n");
+            text.push_str(
+                "# allow = \"Mon..Fri 22:00\"\n# length = \"4h\"\n# for = [\"revisions\", \"reboot\"]\n",
+            );
+            continue;
+        }
         let _ = write!(text, "\n[{}]\n", table.name);
         for setting in table.settings {
             for line in wrapped(&setting.doc.replace('`', ""), 100) {
@@ -86,13 +105,22 @@ fn tables() -> Vec<Table> {
     let structs = structs();
     let (_, whole) = structs.iter().find(|(name, _)| name == "Settings").expect("the whole file has a type");
     let table = |field: &Field| {
+        if field.kind == WINDOWS {
+            let settings = abide::schedule::window::FIELDS.iter().map(window_setting).collect();
+            return Table { name: field.name.clone(), doc: field.doc.clone(), settings, many: true };
+        }
         let (_, fields) =
             structs.iter().find(|(name, _)| *name == field.kind).expect("every table has a type");
         let name = field.name.replace('_', "-");
         let settings = fields.iter().map(|field| setting(field, &defaults[&name])).collect();
-        Table { name, doc: field.doc.clone(), settings }
+        Table { name, doc: field.doc.clone(), settings, many: false }
     };
     whole.iter().map(table).collect()
+}
+
+fn window_setting(field: &abide::resource::Field) -> Setting {
+    let default = Some(field.default.trim_matches('`').to_owned()).filter(|default| !default.is_empty());
+    Setting { name: field.name.into(), doc: field.doc.into(), kind: field.kind, default }
 }
 
 fn setting(field: &Field, defaults: &Value) -> Setting {

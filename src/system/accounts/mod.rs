@@ -54,6 +54,16 @@ pub fn change_group(action: &GroupAction) -> Result<(), AccountError> {
     Accounts::of_host().change_group(action)
 }
 
+/// Name, number and number of the primary group of each user.
+pub type Members = Vec<(String, u32, u32)>;
+
+/// Everybody in the host's own files, and the numbers of its groups by name.
+pub fn everybody() -> (Members, BTreeMap<String, u32>) {
+    let database = read(Path::new("/etc")).unwrap_or_default();
+    let users = database.users.into_iter().map(|(name, user)| (name, user.uid, user.gid)).collect();
+    (users, database.groups.into_iter().map(|(name, group)| (name, group.gid)).collect())
+}
+
 /// The files that say who there is on this host.
 pub fn databases() -> [PathBuf; 4] {
     ["/etc/passwd", "/etc/shadow", "/etc/group", "/etc/gshadow"].map(PathBuf::from)

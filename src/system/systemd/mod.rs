@@ -10,6 +10,7 @@ mod capture;
 mod change;
 mod direct;
 mod error;
+mod power;
 mod transient;
 mod units;
 mod watch;

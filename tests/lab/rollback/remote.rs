@@ -9,7 +9,7 @@ use crate::support::site::{FLEET, ROLE, Served, Site, SiteOptions};
 const BASE: &str = "[file.\"/srv/app.conf\"]\ncontent = \"former\\n\"\n";
 
 /// Polls often, and gives a change ten seconds to show that the remote is still there.
-const SETTINGS: &str = "\n[rollback]\nremote-within = \"10s\"\n";
+const SETTINGS: &str = "\n[rollback]\nremote-within = \"10s\"\n\n[apply]\nprune-limit = 100\n";
 
 /// A unit of the network's kind that makes the remote unreachable while it is active.
 fn cutting(how: &str, back: &str) -> String {
@@ -95,6 +95,67 @@ fn a_link_that_is_down_comes_back_though_agent_and_host_die() {
     site.host.wait_for("systemctl is-active network-cut || test ! -e /srv/new", Duration::from_secs(30));
     wait_back(&site, &bad);
     goes_on(&site);
+}
+
+/// Declares something that works, and then something in its place that cuts the host off.
+fn cut_and_back(site: &Site, good: &str, bad: &str) {
+    site.declare(&format!("{BASE}\n{good}"));
+    site.wait_synced();
+    let new = "\n[file.\"/srv/new\"]\ncontent = \"new\\n\"\n";
+    let bad = site.declare(&format!("{BASE}\n{bad}{new}"));
+    site.host.wait_for("test -e /srv/new", Duration::from_secs(30));
+    wait_back(site, &bad);
+    goes_on(site);
+}
+
+#[test]
+fn firewall_and_resolver_are_taken_back() {
+    if !lab_is_enabled() {
+        return;
+    }
+    let site = site("cuts");
+    let rules = |policy: &str| {
+        format!(
+            "[file.\"/etc/nftables.conf\"]
+content = \"flush ruleset\\ntable inet t {{\\nchain output {{\\ntype filter hook output priority 0; policy {policy};\\noif lo accept\\n}}\\n}}\\n\"
+[unit.\"nftables.service\".Service]
+Type = \"oneshot\"
+RemainAfterExit = true
+ExecStart = \"/usr/sbin/nft -f /etc/nftables.conf\"
+ExecReload = \"/usr/sbin/nft -f /etc/nftables.conf\"
+[service.nftables]
+running = true
+reload-on = [\"file:/etc/nftables.conf\"]
+"
+        )
+    };
+    cut_and_back(&site, &rules("accept"), &rules("drop"));
+    site.holds("nft list ruleset | grep 'policy accept'");
+    // Before abide it was the distribution's.
+    cut_and_back(
+        &site,
+        "",
+        "[file.\"/etc/nsswitch.conf\"]\ncontent = \"passwd: files\\ngroup: files\\nhosts: dns\\n\"\n",
+    );
+    site.holds("getent hosts bridge");
+}
+
+#[test]
+fn a_wrong_host_key_is_taken_back() {
+    if !lab_is_enabled() {
+        return;
+    }
+    let files = [("fleet.toml", FLEET), (ROLE, BASE)];
+    let site = Site::enrolled(&SiteOptions {
+        name: "hostkey",
+        pace: crate::support::site::Pace::Hasty,
+        served: Served::Ssh,
+        settings: SETTINGS,
+        files: &files,
+        ..Default::default()
+    });
+    let wrong = "[file.\"/etc/ssh/ssh_known_hosts\"]\ncontent = \"bridge ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ1vQ2YkqB0G4x1zqU0b7lEw2cN7nXo1mG7mZcYk0m5d\\n\"\n";
+    cut_and_back(&site, "", wrong);
 }
 
 #[test]

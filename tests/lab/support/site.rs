@@ -37,6 +37,8 @@ pub enum Served {
     Folder,
     /// By `git daemon` on the lab's bridge: there is a real link to be cut.
     Bridge,
+    /// By `sshd` on the lab's bridge.
+    Ssh,
 }
 
 /// How to set up a site.
@@ -115,6 +117,15 @@ impl Site {
             }
             Served::Bridge => {
                 let server = GitServer::git(&fleet.repositories(), Place::Bridge);
+                // By its name, so that the resolver has a part in it.
+                let url = format!("git://bridge:{}/fleet.git", server.port());
+                (server, url)
+            }
+            Served::Ssh => {
+                let server = GitServer::ssh(&fleet.repositories(), Place::Bridge);
+                host.push(&server.ssh_key(), "/etc/abide/key");
+                host.push(&server.known_hosts(), "/etc/ssh/ssh_known_hosts");
+                host.sh("chown abide-fetch /etc/abide/key; chmod 400 /etc/abide/key").success();
                 let url = server.url("fleet");
                 (server, url)
             }
@@ -286,7 +297,11 @@ fn install(options: &SiteOptions<'_>, fleet: &Fleet) -> Host {
     }
     binds.extend(options.binds.iter().cloned());
     // They are there before it boots: systemd itself makes user and folders.
-    let network = if options.served == Served::Bridge { Network::Bridge } else { Network::default() };
+    let network = if matches!(options.served, Served::Bridge | Served::Ssh) {
+        Network::Bridge
+    } else {
+        Network::default()
+    };
     let host = Host::boot(HostOptions { name: options.name, binds, network, ..HostOptions::default() });
     let (source, agent) = match options.pace {
         Pace::Manual => ("poll = \"1d\"", "check = \"1d\"\nevents = false"),
@@ -296,7 +311,12 @@ fn install(options: &SiteOptions<'_>, fleet: &Fleet) -> Host {
             ("poll = \"1s\"\ntimeout = \"2s\"\ndeadline = \"3s\"\nbackoff = \"1s\"", "check = \"2s\"")
         }
     };
-    let settings = format!("[source]\n{source}\njitter = \"0s\"\n\n[agent]\n{agent}\n{}", options.settings);
+    let ssh = match options.served {
+        Served::Ssh => "ssh-key = \"/etc/abide/key\"\nknown-hosts = \"/etc/ssh/ssh_known_hosts\"\n",
+        _ => "",
+    };
+    let settings =
+        format!("[source]\n{ssh}{source}\njitter = \"0s\"\n\n[agent]\n{agent}\n{}", options.settings);
     host.write("/etc/abide/abide.toml", settings);
     host.sh(&format!("systemd-sysusers; systemd-tmpfiles --create abide.conf; {}", options.prepare))
         .success();

@@ -1,6 +1,7 @@
 //! What others test their own work with, judged by abide: their vectors as they publish them, their scenarios rebuilt on our
 //! machinery, and their programs asked about the same signatures.
 
+mod calendar;
 mod differences;
 mod gittuf;
 mod gnupg;

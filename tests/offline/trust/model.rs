@@ -137,7 +137,14 @@ fn assess_at(history: &History, memory: &Memory, poll: &Poll, time: Time) -> Res
     // effect"
     let line: Vec<usize> =
         history.line(poll.tip).into_iter().take_while(|id| Some(*id) != mark.map(|(id, _)| id)).collect();
-    let named = offered.map(|offered| offered.tip).filter(|tip| line.contains(tip));
+    let payload = |id: usize| history.commits[id].twin.unwrap_or(id);
+    // "the commit that it names is the one with that payload hash"
+    let is_it = |offered: &&Heartbeat| {
+        let signature = &history.commits[offered.tip].signature;
+        payload(offered.tip) == payload(offered.payload)
+            && !matches!(signature, Signature::By(_, Quality::StrangeHeader))
+    };
+    let named = offered.filter(is_it).map(|offered| offered.tip).filter(|tip| line.contains(tip));
     let up_to = if requires { named } else { Some(poll.tip) };
     let answer = at(up_to.unwrap_or(stand))?;
     let policy = policy_in(history, answer.effective);
@@ -160,12 +167,9 @@ fn assess_at(history: &History, memory: &Memory, poll: &Poll, time: Time) -> Res
         if own.is_none_or(|(_, last)| last.is_some_and(|last| time > last)) {
             problems.insert("E048");
         }
-        let payload = |id: usize| history.commits[id].twin.unwrap_or(id);
-        let canonical =
-            !matches!(history.commits[offered.tip].signature, Signature::By(_, Quality::StrangeHeader));
         let on_it =
             named.is_some() || mark.is_some_and(|(mark, _)| history.line(mark).contains(&offered.tip));
-        if payload(offered.tip) != payload(offered.payload) || !canonical || !on_it {
+        if !is_it(&offered) || !on_it {
             problems.insert("E070");
         }
         let aged = history.host.max_age.is_some_and(|age| poll.now > offered.issued + age);

@@ -1,0 +1,7 @@
+//! What holds abide back: limits on what goes at once, what is in use, suspensions, windows, and when a host may reboot.
+
+mod limits;
+mod reboot;
+mod suspension;
+mod usage;
+mod windows;
