@@ -15,6 +15,7 @@ pub mod guard;
 pub mod heartbeat;
 pub mod history;
 pub mod init;
+pub mod probe;
 pub mod rollback;
 pub mod status;
 pub mod suspend;
@@ -141,6 +142,8 @@ enum Command {
     Fetch(fetch::Arguments),
     #[command(hide = true)]
     Guard(guard::Arguments),
+    #[command(hide = true)]
+    Probe(probe::Arguments),
 }
 
 /// What a command returns: its exit code, or the problem that ended it.
@@ -284,6 +287,7 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
         Command::Enroll(arguments) => enroll::run(&global, &arguments),
         Command::Fetch(arguments) => fetch::run(&global, &arguments),
         Command::Guard(arguments) => guard::run(&arguments),
+        Command::Probe(arguments) => probe::run(&global, &arguments),
         Command::Agent(arguments) => agent::run(&global, &arguments),
         Command::History(arguments) => history::run(&global, &arguments),
         Command::Events(arguments) => events::run(&global, &arguments),

@@ -63,6 +63,8 @@ impl Run<'_> {
         target: Target,
         progress: &mut Tell<'_>,
     ) -> Result<(Target, Plan), Problem> {
+        // A host on which nothing was ever in force has nothing to protect.
+        let first = !self.site.paths.desired().exists();
         let (mut target, mut plan) = self.plan(target, progress)?;
         if target.pinned {
             // Going back is repair; no window keeps a host broken.
@@ -78,7 +80,7 @@ impl Run<'_> {
             plan = self.make(&last, progress)?;
             target = last;
         }
-        if !self.request.ignore_windows {
+        if !self.request.ignore_windows && !first {
             let known = target.known;
             let waits = waits(&plan, &target.desired.rendered().resources, &gate, known, clock::now());
             let until = waits.values().filter_map(|wait| wait.until).min();
@@ -99,7 +101,7 @@ impl Run<'_> {
         rules: &Rules,
     ) -> Result<Option<Target>, Problem> {
         let nothing = plan.steps.is_empty() && plan.prune_refused.is_none();
-        // A host on which nothing was ever in force has nothing to protect, and the same commit rendered anew is not news.
+        // Without anything in force there is nothing to wait with, and the same commit rendered anew is not news.
         let in_force =
             if target.known || nothing { None } else { Desired::load_any(&self.site.paths.desired()) };
         let commit = target.desired.revision().commit.clone();

@@ -6,6 +6,7 @@ mod before;
 mod ending;
 mod failing;
 mod guards;
+mod health;
 mod news;
 mod pinned;
 mod planning;
@@ -40,6 +41,7 @@ use crate::trust::Freshness;
 use crate::upgrade::Upgrade;
 
 pub use failing::report_failure;
+pub use health::HealthError;
 pub use pinned::PinError;
 pub use site::{ConvergeError, Site};
 pub use time::ClockError;

@@ -121,7 +121,7 @@ pub fn run(paths: &Paths) -> Result<(), Problem> {
 
 impl Agent {
     fn new(paths: Paths, settings: Settings) -> Agent {
-        let now = clock::instant();
+        let now = clock::moment();
         let renewer = Renewer::new();
         let status = AgentStatus {
             pid: std::process::id(),
@@ -165,7 +165,7 @@ impl Agent {
             if !self.renew().await {
                 self.start_due();
             }
-            if self.listen_at.take_if(|at| *at <= clock::instant()).is_some() {
+            if self.listen_at.take_if(|at| *at <= clock::moment()).is_some() {
                 self.watch().await;
             }
             self.publish();
@@ -174,7 +174,7 @@ impl Agent {
                 _ = interrupt.recv() => self.stop(),
                 _ = reload.recv() => self.reload().await,
                 () = heartbeat.beat() => notify(&[sd_notify::NotifyState::Watchdog]),
-                () = sleep_until(self.next_wake().into()) => {}
+                () = sleep_until(clock::due(self.next_wake()).into()) => {}
                 poll = finished(&mut self.polling) => self.polled(poll),
                 result = run_finished(&mut self.running) => self.ran(result).await,
                 event = changed(&mut self.watches), if self.settings.agent.events => self.heard(event),
@@ -190,7 +190,7 @@ impl Agent {
         if self.stopping || self.running.is_some() {
             return false;
         }
-        match self.renewer.due(clock::instant(), packages::under_way) {
+        match self.renewer.due(clock::moment(), packages::under_way) {
             Renewal::None => return false,
             Renewal::Wait(_) => {}
             Renewal::Ask => {
@@ -213,7 +213,7 @@ impl Agent {
     async fn reload(&mut self) {
         notify(&[sd_notify::NotifyState::Reloading]);
         self.read_settings();
-        self.next_poll = clock::instant();
+        self.next_poll = clock::moment();
         // Whoever asks wants to see what is: another setting, the end of a suspension.
         self.ask(Cause::Period, self.next_poll);
         self.watch().await;
@@ -249,7 +249,7 @@ impl Agent {
 
     /// Starts a poll or a run when it is due and nothing of its kind is under way.
     fn start_due(&mut self) {
-        let now = clock::instant();
+        let now = clock::moment();
         if self.stopping {
             return;
         }
@@ -294,7 +294,7 @@ impl Agent {
     fn next_wake(&self) -> Instant {
         if self.stopping {
             // Whoever it waits for says so.
-            return clock::instant() + BLIND_CHECK;
+            return clock::moment() + BLIND_CHECK;
         }
         let mut next = self.next_check;
         if let Some(wake) = self.renewer.wake() {
@@ -353,14 +353,14 @@ impl Agent {
     }
 
     fn happened(&mut self, sources: BTreeSet<Source>) {
-        let at = self.drift.happened(sources, clock::instant());
+        let at = self.drift.happened(sources, clock::moment());
         self.ask(Cause::Drift, at);
     }
 
     /// What is watched from now on may have changed since a run last looked there.
     fn look_once_more(&mut self) {
         let cause = self.pending.map_or(Cause::Drift, |(cause, _)| cause);
-        self.ask(cause, self.drift.not_before(clock::instant()));
+        self.ask(cause, self.drift.not_before(clock::moment()));
     }
 
     fn polled(&mut self, poll: Poll) {
@@ -385,9 +385,9 @@ impl Agent {
         let mut delay = poll::delay(&self.settings, self.failures);
         if self.trial.as_ref().is_some_and(|trial| trial.poll) {
             delay = delay.min(EAGER);
-            self.ask(Cause::Trial, clock::instant());
+            self.ask(Cause::Trial, clock::moment());
         }
-        self.next_poll = clock::instant() + delay;
+        self.next_poll = clock::moment() + delay;
         self.status.next_poll = Some(clock::now().saturating_add_unsigned(delay.as_secs()));
         self.status.backoff = (self.failures > 0)
             .then(|| format!("waiting longer after {} failed polls in a row", self.failures));
@@ -399,7 +399,7 @@ impl Agent {
             };
             if !note.tip.is_empty() && self.seen.as_ref() != Some(&offer) {
                 self.seen = Some(offer);
-                self.ask(Cause::Poll, clock::instant());
+                self.ask(Cause::Poll, clock::moment());
             }
             self.status.poll = Some(note);
         }
@@ -414,13 +414,17 @@ impl Agent {
         let run: Option<RunStatus> = load(&self.paths.status());
         if self.settings.agent.events {
             let check = self.settings.agent.check.duration();
-            let fights = self.drift.ended(cause, run.as_ref().filter(|_| ended), check, clock::instant());
+            let fights = self.drift.ended(cause, run.as_ref().filter(|_| ended), check, clock::moment());
             self.tell_fights(fights);
         }
         self.attend(run.as_ref().and_then(|run| run.trial.clone()));
+        if let Some(look) = run.as_ref().and_then(|run| run.look) {
+            let left = u64::try_from(look.saturating_sub(clock::now())).unwrap_or(0);
+            self.ask(Cause::Health, clock::moment() + Duration::from_secs(left));
+        }
         for until in run.iter().flat_map(RunStatus::turns) {
             let left = u64::try_from(until.saturating_sub(clock::now())).unwrap_or(0).saturating_add(1);
-            let due = clock::instant().checked_add(Duration::from_secs(left));
+            let due = clock::moment().checked_add(Duration::from_secs(left));
             self.next_check = due.map_or(self.next_check, |due| self.next_check.min(due));
         }
         self.watch().await;
@@ -430,10 +434,10 @@ impl Agent {
     fn attend(&mut self, trial: Option<TrialStatus>) {
         if let Some(trial) = &trial {
             let left = u64::try_from(trial.look.saturating_sub(clock::now())).unwrap_or(0);
-            self.ask(Cause::Trial, clock::instant() + Duration::from_secs(left));
+            self.ask(Cause::Trial, clock::moment() + Duration::from_secs(left));
             if trial.poll && self.polling.is_none() {
                 let eager = if self.failures == 0 { Duration::ZERO } else { EAGER };
-                self.next_poll = self.next_poll.min(clock::instant() + eager);
+                self.next_poll = self.next_poll.min(clock::moment() + eager);
             }
         }
         self.trial = trial;
@@ -464,7 +468,7 @@ impl Agent {
             self.look_once_more();
         }
         if [Trouble::Watch, Trouble::Units].iter().any(|trouble| self.troubles.contains_key(trouble)) {
-            self.next_check = self.next_check.min(clock::instant() + BLIND_CHECK);
+            self.next_check = self.next_check.min(clock::moment() + BLIND_CHECK);
         }
         self.status.watches = self.watches.as_ref().map_or(0, Watches::len) + count;
     }
@@ -496,7 +500,7 @@ impl Agent {
             Err(error) => (None, Some(error)),
         };
         match error {
-            Some(_) => self.listen_at = Some(clock::instant() + self.listening.failed(LISTEN_AGAIN.1)),
+            Some(_) => self.listen_at = Some(clock::moment() + self.listening.failed(LISTEN_AGAIN.1)),
             None => self.listening.succeeded(),
         }
         self.suffer(Trouble::Units, error.map(|error| DaemonError::Units(error).into()));
@@ -538,7 +542,7 @@ impl Agent {
     }
 
     fn publish(&mut self) {
-        let left = self.next_check.saturating_duration_since(clock::instant());
+        let left = self.next_check.saturating_duration_since(clock::moment());
         let next_check = clock::now().saturating_add_unsigned(left.as_secs());
         // A second more or less is no news.
         if self.status.next_check.is_none_or(|known| known.abs_diff(next_check) > 1) {

@@ -186,6 +186,10 @@ impl Unit {
         if matches!(state.active.as_str(), "active" | "activating" | "reloading" | "refreshing") {
             act(UnitAction::Stop, "stopped");
         }
+        // Without its file it would be listed among the failed units until the next boot.
+        if state.active == "failed" {
+            act(UnitAction::ResetFailed, "its failure forgotten");
+        }
         change
     }
 }
@@ -390,7 +394,7 @@ mod tests {
         for (active, file_state, expected) in [
             ("active", "enabled", vec!["Stop app.service", "Disable app.service"]),
             ("active", "static", vec!["Stop app.service"]),
-            ("failed", "disabled", vec![]),
+            ("failed", "disabled", vec!["ResetFailed app.service"]),
         ] {
             let host = running(path(), active, file_state);
             let expected: Vec<&str> = expected.into_iter().chain(["remove /etc/systemd/system/app.service"]).collect();

@@ -65,7 +65,13 @@ fn restarts_and_single_resources_wait_and_nothing_that_is_owed_is_lost() {
     }
     // Of the host itself: restarts at no time that comes soon; its own zone is UTC in the lab.
     let settings = "[[windows]]\nallow = \"02-29 04:00\"\nlength = \"1m\"\nfor = [\"restarts\"]\n";
-    let site = Site::enrolled(&SiteOptions { name: "restarts", settings, ..Default::default() });
+    // What a host begins with waits for nothing: there is nothing to protect yet.
+    let quiet = format!("{FLEET}\n[[windows]]\nname = \"quiet\"\nallow = \"02-29 04:00\"\nlength = \"1m\"\n");
+    let first = "[file.\"/etc/first\"]\ncontent = \"x\"\nonly-in-window = \"quiet\"\n";
+    let files = [("fleet.toml", quiet.as_str()), (ROLE, first)];
+    let site =
+        Site::enrolled(&SiteOptions { name: "restarts", settings, files: &files, ..Default::default() });
+    site.holds("test -e /etc/first");
     site.converged(APP);
     let pid = || site.host.sh("systemctl show -P MainPID app").success();
     let before = pid();
@@ -88,12 +94,11 @@ fn restarts_and_single_resources_wait_and_nothing_that_is_owed_is_lost() {
     site.settled();
 
     // One resource with a window of its own; what depends on it waits with it, the rest does not.
-    let fleet = format!("{FLEET}\n[[windows]]\nname = \"quiet\"\nallow = \"02-29 04:00\"\nlength = \"1m\"\n");
     let role = format!(
         "{changed_app}[file.\"/etc/slow\"]\ncontent = \"x\"\nonly-in-window = \"quiet\"\n\
          [file.\"/etc/after\"]\ncontent = \"x\"\nafter = [\"file:/etc/slow\"]\n[file.\"/etc/now\"]\ncontent = \"x\"\n"
     );
-    site.push("Quiet", &[("fleet.toml", &fleet), (ROLE, &role)]);
+    site.declare(&role);
     assert_eq!(site.sync().code, 3);
     site.holds("test ! -e /etc/slow; test ! -e /etc/after; test -e /etc/now");
     let status = site.status();

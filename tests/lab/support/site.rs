@@ -278,12 +278,10 @@ pub fn trust(signer: &Signer) -> String {
 /// Where a host finds a fleet that is a folder.
 const FOLDER: &str = "/fleet";
 
-/// Boots a host with the program, its units, users and folders in place.
-#[track_caller]
-fn install(options: &SiteOptions<'_>, fleet: &Fleet) -> Host {
+/// What a host needs of the product: this program, and its units, users and folders.
+pub fn product(program: &Path) -> Vec<(PathBuf, PathBuf)> {
     let checkout = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let program = options.program.clone().unwrap_or_else(|| env!("CARGO_BIN_EXE_abide").into());
-    let mut binds: Vec<(PathBuf, PathBuf)> = vec![(program, "/usr/bin/abide".into())];
+    let mut binds: Vec<(PathBuf, PathBuf)> = vec![(program.to_owned(), "/usr/bin/abide".into())];
     for (source, destination) in [
         ("abide.service", "/usr/lib/systemd/system/abide.service"),
         ("abide-fetch.service", "/usr/lib/systemd/system/abide-fetch.service"),
@@ -292,6 +290,14 @@ fn install(options: &SiteOptions<'_>, fleet: &Fleet) -> Host {
     ] {
         binds.push((checkout.join("systemd").join(source), destination.into()));
     }
+    binds
+}
+
+/// Boots a host with the program, its units, users and folders in place.
+#[track_caller]
+fn install(options: &SiteOptions<'_>, fleet: &Fleet) -> Host {
+    let program = options.program.clone().unwrap_or_else(|| env!("CARGO_BIN_EXE_abide").into());
+    let mut binds = product(&program);
     if options.served == Served::Folder {
         binds.push((fleet.repositories(), FOLDER.into()));
     }

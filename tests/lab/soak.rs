@@ -1,0 +1,235 @@
+//! A day of compressed time: random pushes, reverts, faults, drift, lost networks and clock jumps on several hosts, which all converge
+//! to the branch in the end, with nothing left over. A seed repeats the operations; tests/README.md says how to lengthen it.
+
+mod checks;
+mod fleet;
+mod operations;
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant, SystemTime};
+
+use tempfile::TempDir;
+
+use crate::packages::build;
+use crate::support::fleet::{Fleet, Signer};
+use crate::support::git_server::{GitServer, Place};
+use crate::support::host::{Host, HostOptions, Network};
+use crate::support::lab_is_enabled;
+use crate::support::site::{FLEET, ROLE, product, trust};
+
+use fleet::Model;
+
+/// Simulated seconds that pass in one.
+const USUAL_RATE: u64 = 120;
+
+const SETTINGS: &str = "[source]\npoll = \"8m\"\njitter = \"1m\"\nbackoff = \"20m\"\ntimeout = \"10s\"\ndeadline = \"20s\"\n\
+    [agent]\ncheck = \"30m\"\n[apply]\nprune-limit = 100\n[rollback]\nremote-within = \"1h\"\n";
+
+/// A small generator (xorshift64), so that a seed gives the same operations again.
+pub struct Dice(u64);
+
+impl Dice {
+    /// A number below `end`.
+    pub fn below(&mut self, end: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % end
+    }
+
+    /// One of these.
+    pub fn one<'a, T: ?Sized>(&mut self, of: &[&'a T]) -> &'a T {
+        of[self.below(of.len() as u64) as usize]
+    }
+}
+
+/// A host under soak.
+pub struct Member {
+    /// The host.
+    pub host: Host,
+    clock: PathBuf,
+    offset: i64,
+    /// Its veth is down.
+    pub cut: bool,
+    /// A small file system lies over its managed folder.
+    pub full: bool,
+    /// Units that had failed before anything began.
+    pub failed: String,
+}
+
+/// Everything that takes part.
+pub struct Soak {
+    /// What happens next.
+    pub dice: Dice,
+    /// The hosts.
+    pub members: Vec<Member>,
+    /// The repository.
+    pub fleet: Fleet,
+    /// Its signer.
+    pub signer: Signer,
+    /// Somebody whom the policy does not know.
+    pub stranger: Signer,
+    /// Its server.
+    pub server: GitServer,
+    /// The server does not answer.
+    pub down: bool,
+    /// What is declared.
+    pub model: Model,
+    /// What was declared before.
+    pub earlier: Vec<Model>,
+    /// The clone is ahead of what may count: the next push takes that back.
+    pub spoilt: bool,
+    log: Log,
+    rate: u64,
+    began: Instant,
+    wall: u128,
+    /// Milliseconds since the machine's boot, which is that of all hosts, when the clocks began to run faster.
+    boot: u64,
+    _clocks: TempDir,
+}
+
+/// What was done; shown when something is not as it should be.
+struct Log {
+    seed: u64,
+    lines: Vec<String>,
+}
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("the operations of ABIDE_SOAK_SEED={}:\n{}", self.seed, self.lines.join("\n"));
+        }
+    }
+}
+
+fn uptime() -> u64 {
+    let text = std::fs::read_to_string("/proc/uptime").expect("the uptime");
+    let seconds: Option<f64> = text.split(' ').next().and_then(|word| word.parse().ok());
+    (seconds.expect("seconds") * 1000.0) as u64
+}
+
+fn setting(name: &str, usual: u64) -> u64 {
+    let text = std::env::var(name).ok();
+    text.map_or(usual, |text| text.parse().unwrap_or_else(|_| panic!("{name} is no number: {text}")))
+}
+
+#[test]
+fn hosts_converge_after_a_day_of_everything() {
+    if !lab_is_enabled() {
+        return;
+    }
+    let seed = setting("ABIDE_SOAK_SEED", u64::from(std::process::id()) * 104_729);
+    let hosts = setting("ABIDE_SOAK_HOSTS", 3);
+    let hours = setting("ABIDE_SOAK_HOURS", 2);
+    let rate = setting("ABIDE_SOAK_RATE", USUAL_RATE);
+    println!(
+        "ABIDE_SOAK_SEED={seed} ABIDE_SOAK_HOSTS={hosts} ABIDE_SOAK_HOURS={hours} ABIDE_SOAK_RATE={rate}"
+    );
+    let mut soak = Soak::new(seed, hosts, rate);
+    soak.converged("at the beginning");
+    // Agents may be ended in the first half only, so that what grows in them shows in the second.
+    soak.operate(hours * 3600 / 2, true);
+    soak.calm();
+    soak.converged("after the first half");
+    let warm = soak.measured();
+    soak.operate(hours * 3600, false);
+    soak.calm();
+    soak.converged("at the end");
+    let end = soak.measured();
+    soak.nothing_grew(&warm, &end);
+    soak.nothing_is_left_over();
+}
+
+impl Soak {
+    fn new(seed: u64, hosts: u64, rate: u64) -> Soak {
+        let program = build(&["--features", "simulated-clock", "--example", "hasty"]).join("hasty");
+        let clocks = tempfile::tempdir().expect("a temporary folder");
+        let fleet = Fleet::new();
+        let (signer, stranger) = (fleet.signer("alice"), fleet.signer("mallory"));
+        let model = Model::default();
+        fleet.write(&[("fleet.toml", FLEET), ("trust.toml", &trust(&signer)), (ROLE, &model.role())]);
+        let introduction = fleet.publish("Begin", &signer, &[("roles/base/tree/leaf", "leaf\n")]);
+        let server = GitServer::git(&fleet.repositories(), Place::Bridge);
+        let wall = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("after 1970").as_nanos();
+        let mut soak = Soak {
+            dice: Dice(seed | 1),
+            members: Vec::new(),
+            fleet,
+            signer,
+            stranger,
+            server,
+            down: false,
+            model,
+            earlier: Vec::new(),
+            spoilt: false,
+            log: Log { seed, lines: Vec::new() },
+            rate,
+            began: Instant::now(),
+            wall,
+            boot: uptime(),
+            _clocks: clocks,
+        };
+        for number in 0..hosts {
+            let member = soak.boot(&program, number, &introduction);
+            soak.members.push(member);
+        }
+        soak.began = Instant::now();
+        soak
+    }
+
+    fn boot(&self, program: &Path, number: u64, introduction: &str) -> Member {
+        let clock = self._clocks.path().join(number.to_string());
+        std::fs::write(&clock, self.clock(0)).expect("a clock");
+        let mut binds = product(program);
+        binds.push((clock.clone(), "/abide-clock".into()));
+        let host = Host::boot(HostOptions {
+            name: "soak",
+            network: Network::Bridge,
+            binds,
+            ..HostOptions::default()
+        });
+        host.write("/etc/abide/abide.toml", SETTINGS);
+        host.sh("systemd-sysusers; systemd-tmpfiles --create abide.conf").success();
+        let (url, key) = (self.server.url("fleet"), self.signer.public_key());
+        let failed = checks::failed_units(&host);
+        host.exec(&["abide", "enroll", &url, "--introduction", introduction, "--key", &key, "--yes"])
+            .success();
+        Member { host, clock, offset: 0, cut: false, full: false, failed }
+    }
+
+    /// What a host's clock file says.
+    fn clock(&self, offset: i64) -> String {
+        // Room for any number, so that a shorter one leaves no digits of the one before.
+        format!("{} {} {} {offset:<12}\n", self.rate, self.wall, self.boot)
+    }
+
+    /// Makes a host's clock jump.
+    pub fn jump(&mut self, number: usize, seconds: i64) {
+        self.members[number].offset += seconds;
+        let text = self.clock(self.members[number].offset);
+        let file =
+            std::fs::OpenOptions::new().write(true).open(&self.members[number].clock).expect("a clock");
+        std::os::unix::fs::FileExt::write_all_at(&file, text.as_bytes(), 0).expect("a clock is written");
+    }
+
+    /// Simulated seconds since the beginning.
+    pub fn passed(&self) -> u64 {
+        self.began.elapsed().as_secs() * self.rate
+    }
+
+    /// Notes what is done.
+    pub fn note(&mut self, text: &str) {
+        let passed = self.passed();
+        self.log.lines.push(format!("{:02}:{:02} {text}", passed / 3600, passed / 60 % 60));
+    }
+
+    /// Operations at random moments, until so many simulated seconds have passed.
+    fn operate(&mut self, until: u64, deadly: bool) {
+        while self.passed() < until {
+            self.operation(deadly);
+            // About every ten minutes of a host's day, whatever the number of hosts.
+            let share = 1200 * 1000 / self.rate / (self.members.len() as u64);
+            std::thread::sleep(Duration::from_millis(self.dice.below(share.max(1))));
+        }
+    }
+}
