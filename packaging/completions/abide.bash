@@ -227,7 +227,7 @@ _abide() {
 
     case "${cmd}" in
         abide)
-            opts="-o -h -V --output --config-dir --state-dir --spool-dir --run-dir --help --version status diff sync history events trace tree verify approve heartbeat trust rollback suspend resume check build facts init enroll agent fetch probe help"
+            opts="-o -h -V --output --config-dir --state-dir --spool-dir --run-dir --help --version status diff sync history events trace tree verify approve heartbeat trust rollback suspend resume check build facts init enroll agent fetch guard probe help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -791,7 +791,7 @@ _abide() {
             return 0
             ;;
         abide__subcmd__help)
-            opts="status diff sync history events trace tree verify approve heartbeat trust rollback suspend resume check build facts init enroll agent fetch probe help"
+            opts="status diff sync history events trace tree verify approve heartbeat trust rollback suspend resume check build facts init enroll agent fetch guard probe help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
