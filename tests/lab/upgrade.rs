@@ -192,8 +192,9 @@ fn dnf_brings_another_abide_amid_a_run_and_the_former_one_again() {
 /// The former version is back by itself, and everything says so.
 #[track_caller]
 fn is_back(host: &Host, root: Root, commit: &str) {
-    let given_up =
-        format!("{{ timeout 5 abide status -o json || true; }} | grep -A4 '\"from\": \"{commit}\"' | grep -q E395");
+    let given_up = format!(
+        "{{ timeout 5 abide status -o json || true; }} | grep -A4 '\"from\": \"{commit}\"' | grep -q E395"
+    );
     host.wait_for(&given_up, SOON);
     host.wait_for("test ! -e /var/lib/abide/guard && ! systemctl is-active --quiet abide-guard", SOON);
     assert_eq!(version(host, root), "1.0.0-1 installed");
