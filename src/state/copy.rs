@@ -15,7 +15,7 @@ use super::{Mark, State, StateError, open};
 const COPY: &str = "state.copy";
 
 /// Facts that a rebuilt state has to find out anew: they are about what is in its tables.
-const NOT_COPIED: &[&str] = &["settled"];
+pub(super) const NOT_COPIED: &[&str] = &["settled", super::schema::FACT];
 
 /// The time that is remembered may be so much later than the copy says, in seconds: it is written with every run that writes.
 const TIME_STEP: i64 = 3600;

@@ -324,7 +324,7 @@ fn write_facts(state: &mut State, facts: &Facts, rebuilt: &Rebuilt) -> Result<()
     state.transaction(|transaction| {
         for (name, text) in facts {
             let of_generations = matches!(name.as_str(), "trial" | "pin");
-            if name == "settled" || of_generations && no_generations {
+            if copy::NOT_COPIED.contains(&name.as_str()) || of_generations && no_generations {
                 continue;
             }
             transaction.execute(
