@@ -54,6 +54,7 @@ fn apply_files(folder: &Path, content: &str) {
         prune: false,
         sensitive: false,
         report_only: false,
+        waits: None,
     };
     let mut steps = vec![step(
         "new",
