@@ -55,6 +55,9 @@ _abide() {
             abide,init)
                 cmd="abide__subcmd__init"
                 ;;
+            abide,probe)
+                cmd="abide__subcmd__probe"
+                ;;
             abide,resume)
                 cmd="abide__subcmd__resume"
                 ;;
@@ -120,6 +123,9 @@ _abide() {
                 ;;
             abide__subcmd__help,init)
                 cmd="abide__subcmd__help__subcmd__init"
+                ;;
+            abide__subcmd__help,probe)
+                cmd="abide__subcmd__help__subcmd__probe"
                 ;;
             abide__subcmd__help,resume)
                 cmd="abide__subcmd__help__subcmd__resume"
@@ -215,7 +221,7 @@ _abide() {
 
     case "${cmd}" in
         abide)
-            opts="-o -h -V --output --config-dir --state-dir --spool-dir --run-dir --help --version status diff sync history events trace tree verify approve heartbeat trust rollback suspend resume check build facts init enroll agent fetch help"
+            opts="-o -h -V --output --config-dir --state-dir --spool-dir --run-dir --help --version status diff sync history events trace tree verify approve heartbeat trust rollback suspend resume check build facts init enroll agent fetch probe help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -741,7 +747,7 @@ _abide() {
             return 0
             ;;
         abide__subcmd__help)
-            opts="status diff sync history events trace tree verify approve heartbeat trust rollback suspend resume check build facts init enroll agent fetch help"
+            opts="status diff sync history events trace tree verify approve heartbeat trust rollback suspend resume check build facts init enroll agent fetch probe help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -923,6 +929,20 @@ _abide() {
             return 0
             ;;
         abide__subcmd__help__subcmd__init)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        abide__subcmd__help__subcmd__probe)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -1215,6 +1235,44 @@ _abide() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --output)
+                    COMPREPLY=($(compgen -W "text json" -- "${cur}"))
+                    return 0
+                    ;;
+                -o)
+                    COMPREPLY=($(compgen -W "text json" -- "${cur}"))
+                    return 0
+                    ;;
+                --config-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --state-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --spool-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --run-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        abide__subcmd__probe)
+            opts="-o -h -V --output --config-dir --state-dir --spool-dir --run-dir --help --version"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
                 --output)
                     COMPREPLY=($(compgen -W "text json" -- "${cur}"))
                     return 0

@@ -14,6 +14,7 @@ pub mod fetch;
 pub mod heartbeat;
 pub mod history;
 pub mod init;
+pub mod probe;
 pub mod rollback;
 pub mod status;
 pub mod suspend;
@@ -138,6 +139,8 @@ enum Command {
     Enroll(enroll::Arguments),
     Agent(agent::Arguments),
     Fetch(fetch::Arguments),
+    #[command(hide = true)]
+    Probe(probe::Arguments),
 }
 
 /// What a command returns: its exit code, or the problem that ended it.
@@ -280,6 +283,7 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
         Command::Tree(arguments) => tree::run(&global, &arguments),
         Command::Enroll(arguments) => enroll::run(&global, &arguments),
         Command::Fetch(arguments) => fetch::run(&global, &arguments),
+        Command::Probe(arguments) => probe::run(&global, &arguments),
         Command::Agent(arguments) => agent::run(&global, &arguments),
         Command::History(arguments) => history::run(&global, &arguments),
         Command::Events(arguments) => events::run(&global, &arguments),

@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::suspend::{wake, who};
+use super::suspend::who;
 use super::sync::{self, converge_by_hand};
 use super::{Answer, CommandError, Global, need_root};
 use crate::converge::{Request, Site};
@@ -110,11 +110,7 @@ pub fn run(global: &Global, arguments: &Arguments) -> Answer {
     };
     let (pin, dry_run) = (arguments.dry_run.then_some(pin), arguments.dry_run);
     let request = Request { dry_run, pin, sandbox: Some(sandbox), ..Request::default() };
-    let answer = converge_by_hand(global, &site, &request);
-    if !dry_run {
-        wake(global);
-    }
-    answer
+    converge_by_hand(global, &site, &request)
 }
 
 /// What is to be kept from now on; on record already, unless it is only to be shown.

@@ -8,7 +8,7 @@ use super::{Answer, DIFFERS, Global, OK};
 use crate::config::Paths;
 use crate::error::escaped;
 use crate::report::status::{
-    AgentStatus, Health, NewsStatus, RebootStatus, RunStatus, Status, Sync, Waiting, load,
+    AgentStatus, CheckStatus, Health, NewsStatus, RebootStatus, RunStatus, Status, Sync, Waiting, load,
 };
 use crate::state::Pin;
 use crate::trust::{FreshnessMode, Revision};
@@ -131,6 +131,7 @@ fn render_run(text: &mut String, run: &RunStatus, now: i64) {
             escaped(&waiting)
         );
     }
+    render_checks(text, &run.checks, now);
     if let Some(news) = &run.news {
         render_news(text, news, now);
     }
@@ -148,6 +149,25 @@ fn render_run(text: &mut String, run: &RunStatus, now: i64) {
     }
     for problem in &run.problems {
         let _ = writeln!(text, "{} {}", paint("✗", Style::Bad), problem.to_string().replace('\n', "\n  "));
+    }
+}
+
+/// How many health checks are good, and each that is not.
+fn render_checks(text: &mut String, checks: &[CheckStatus], now: i64) {
+    let is_good = |check: &&CheckStatus| check.state == Health::Healthy;
+    if checks.is_empty() {
+        return;
+    }
+    let good = checks.iter().filter(is_good).count();
+    let _ = writeln!(text, "Checks    {good} of {} healthy", checks.len());
+    for check in checks.iter().filter(|check| !is_good(check)) {
+        let style = if check.state == Health::Progressing { Style::Odd } else { Style::Bad };
+        let state = paint(&format!("{:?}", check.state), style);
+        let about = check.resources.join(", ");
+        let about = if about.is_empty() { about } else { format!("  ({about})") };
+        let error = if check.error.is_empty() { String::new() } else { format!(": {}", check.error) };
+        let (name, since) = (escaped(&check.name), when(check.since, now));
+        let _ = writeln!(text, "  {state} {name}{} since {since}{}", escaped(&about), escaped(&error));
     }
 }
 

@@ -15,6 +15,8 @@ use crate::system::replace::replace;
 /// Declarations that bring back what there was.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Originals {
+    /// The generation's commit, in hex: numbers begin anew with a new state.
+    commit: String,
     pub declared: Vec<Declared>,
     /// Versions of packages among them.
     pub versions: BTreeMap<String, String>,
@@ -62,18 +64,21 @@ impl Originals {
     }
 
     /// Keeps them for a generation. What is kept of an earlier attempt at it was there before.
-    pub fn save(&mut self, path: &Path) -> std::io::Result<()> {
-        let earlier = Originals::load(path);
-        self.add(earlier);
+    pub fn save(mut self, path: &Path, commit: &str) -> std::io::Result<()> {
+        self.add(Originals::load(path, commit));
+        commit.clone_into(&mut self.commit);
         if self.declared.is_empty() {
             return Ok(());
         }
-        let bytes = postcard::to_stdvec(self).map_err(std::io::Error::other)?;
+        let bytes = postcard::to_stdvec(&self).map_err(std::io::Error::other)?;
         replace(path, &bytes, 0o600)
     }
 
-    pub fn load(path: &Path) -> Originals {
-        std::fs::read(path).ok().and_then(|bytes| postcard::from_bytes(&bytes).ok()).unwrap_or_default()
+    /// Those of a generation; none where there were none.
+    pub fn load(path: &Path, commit: &str) -> Originals {
+        let bytes = std::fs::read(path).ok();
+        let read: Option<Originals> = bytes.and_then(|bytes| postcard::from_bytes(&bytes).ok());
+        read.filter(|originals| originals.commit == commit).unwrap_or_default()
     }
 
     /// Adds those of an earlier moment, which come first.

@@ -32,6 +32,7 @@ impl Run<'_> {
         if !self.request.dry_run {
             self.remember(target, &plan, &outcome)?;
             self.weigh(target, &plan, &outcome)?;
+            self.watch_health(target, &outcome)?;
         }
         self.describe(target, &plan, &outcome);
         if !self.request.dry_run {
@@ -113,10 +114,11 @@ impl Run<'_> {
             true => Sync::Synced,
             false => Sync::OutOfSync,
         };
+        let unproven = status.checks.iter().any(|check| check.state != Health::Healthy);
         status.health = match (&status.suspended, status.problems.is_empty()) {
             (_, false) => Health::Degraded,
             (Some(_), true) => Health::Suspended,
-            (None, true) if status.trial.is_some() => Health::Progressing,
+            (None, true) if status.trial.is_some() || unproven => Health::Progressing,
             (None, true) => Health::Healthy,
         };
     }

@@ -6,6 +6,7 @@ mod before;
 mod ending;
 mod failing;
 mod guards;
+mod health;
 mod news;
 mod pinned;
 mod planning;
@@ -39,6 +40,7 @@ use crate::system::{Host, clock, fs, replace};
 use crate::trust::Freshness;
 
 pub use failing::report_failure;
+pub use health::HealthError;
 pub use pinned::PinError;
 pub use site::{ConvergeError, Site};
 pub use time::ClockError;

@@ -8,12 +8,14 @@ use super::trial::{SECOND_CHANCES, mark_of, reached, since, wait_until};
 use super::{Run, Target, before};
 use crate::apply::{Outcome, StepOutcome};
 use crate::error::{Code, Explain, Problem};
-use crate::manifest::{CacheKey, Desired};
+use crate::manifest::{self, CacheKey, Desired};
 use crate::plan::Plan;
 use crate::report::EventKind;
 use crate::report::status::TrialStatus;
+use crate::source::Candidate;
 use crate::state::{LostRemote, Pin};
 use crate::system::clock;
+use crate::trust;
 
 /// What is said while an earlier generation is kept.
 #[derive(Debug, thiserror::Error)]
@@ -100,7 +102,8 @@ impl Run<'_> {
             return Ok(Some(target(desired, self, true)));
         }
         let path = self.site.paths.generations().join(pin.generation.to_string());
-        let Some(mut desired) = Desired::load_any(&path) else { return Ok(None) };
+        let desired = Desired::load_any(&path).filter(|desired| desired.revision().commit == pin.commit);
+        let Some(mut desired) = desired.or_else(|| self.render_anew(pin)) else { return Ok(None) };
         let originals = self.originals_since(pin.generation)?;
         desired.bring_back(originals.declared);
         desired.keep_versions(&originals.versions);
@@ -111,12 +114,27 @@ impl Run<'_> {
         Ok(Some(target(desired, self, false)))
     }
 
+    /// The generation proven and rendered anew, from the introduction on: another version of abide kept it in a form of its own.
+    fn render_anew(&mut self, pin: &Pin) -> Option<Desired> {
+        let root = self.site.root.clone()?;
+        self.refill(&pin.commit).ok()?;
+        let tip = gix::ObjectId::from_hex(pin.commit.as_bytes()).ok()?;
+        let (now, identity, facts) = (self.time.trusted, self.site.identity.clone(), self.facts.clone());
+        let store = self.store().ok()?;
+        let judgement = trust::judge(store, &root, None, &Candidate::at(tip), now).ok()?;
+        let verified = judgement.verified.filter(|verified| verified.revision().commit == pin.commit)?;
+        manifest::desire(verified, store, &identity, &facts).ok()
+    }
+
     /// What later generations changed for the first time, as it was before.
     fn originals_since(&self, generation: i64) -> Result<Originals, Problem> {
         let newest = self.state.newest_generation()?.map_or(generation, |newest| newest.id);
         let mut originals = Originals::default();
         for later in (generation + 1..=newest).rev() {
-            originals.add(Originals::load(&before::file(&self.site.paths.generations(), later)));
+            let path = before::file(&self.site.paths.generations(), later);
+            if let Some(later) = self.state.generation(later)? {
+                originals.add(Originals::load(&path, &later.revision.commit));
+            }
         }
         Ok(originals)
     }

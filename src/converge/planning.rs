@@ -19,6 +19,7 @@ use crate::state::Cause;
 use crate::system::fs::Rehash;
 use crate::system::observe::Observed;
 use crate::system::packages::Simulation;
+use crate::system::probe::Probe;
 use crate::system::{clock, packages};
 
 /// An index younger than this is not fetched again for a version that it does not have.
@@ -84,6 +85,9 @@ impl Run<'_> {
             }
             self.simulate(&mut plan, &law);
             self.spare_what_is_used(&mut plan, resources, &observed);
+        }
+        if !target.known || !site.settings.law.is_empty() {
+            plan.problems.extend(forbidden_checks(target, &law));
         }
         if !target.known && !target.pinned && !self.request.dry_run {
             let known = self.changed_before()?;
@@ -197,6 +201,16 @@ impl Run<'_> {
             "declare the packages that shall go as `ensure = \"absent\"`, or choose versions that fit together",
         );
     }
+}
+
+/// Health checks whose programs the host forbids.
+fn forbidden_checks(target: &Target, law: &Law) -> Vec<PlanError> {
+    let checks = target.desired.rendered().health.iter();
+    let forbidden = checks.filter_map(|check| match &check.probe {
+        Probe::Command { argv, .. } => law.allows_check(&check.name, argv).err(),
+        _ => None,
+    });
+    forbidden.collect()
 }
 
 /// What a simulated transaction would change although the host forbids it, if only as a dependency.

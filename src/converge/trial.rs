@@ -27,6 +27,9 @@ const KEPT: u32 = 10;
 /// How often a change is tried again that was given up while the remote was out of reach for another reason.
 pub(super) const SECOND_CHANCES: u32 = 2;
 
+/// The code of a generation whose health checks failed.
+const UNHEALTHY: &str = "E392";
+
 /// Why a generation is given up.
 #[derive(Debug, thiserror::Error)]
 pub enum TrialError {
@@ -61,7 +64,7 @@ impl Explain for TrialError {
         Code(match self {
             TrialError::OutOfReach { .. } => "E390",
             TrialError::NotWhole { .. } => "E391",
-            TrialError::Unhealthy { .. } => "E392",
+            TrialError::Unhealthy { .. } => UNHEALTHY,
         })
     }
 
@@ -120,7 +123,7 @@ impl Run<'_> {
         names.extend((oldest..=newest.id).map(before::name));
         keep_link(&desired, &folder, &newest.id.to_string(), &names).map_err(failed)?;
         let path = before::file(&folder, newest.id);
-        Ok(std::mem::take(&mut self.originals).save(&path).map_err(failed)?)
+        Ok(std::mem::take(&mut self.originals).save(&path, commit).map_err(failed)?)
     }
 
     /// Looks at how the generation in force stands, and what is to follow from what this run did and found.
@@ -144,10 +147,15 @@ impl Run<'_> {
         }
         match generation.standing {
             Standing::Good | Standing::RolledBack => Ok(()),
-            Standing::Passed => {
-                generation.reason.into_iter().for_each(|reason| self.recorder.keep(reason));
-                Ok(())
-            }
+            Standing::Passed => match generation.reason.clone() {
+                Some(reason) if reason.code == UNHEALTHY => {
+                    self.weigh_sick(target, outcome, &generation, reason)
+                }
+                reason => {
+                    reason.into_iter().for_each(|reason| self.recorder.keep(reason));
+                    Ok(())
+                }
+            },
             Standing::Applying if !whole => self.weigh_failure(target, plan, outcome, &generation),
             Standing::Applying => {
                 let trial = self.begin_trial(target, &generation)?;
@@ -202,10 +210,9 @@ impl Run<'_> {
         };
         let first = steps.map(step).chain(planned.map(|problem| problem.what)).next();
         let first = first.or_else(|| outcome.problems.first().map(|problem| problem.what.clone()));
-        let error = TrialError::NotWhole {
-            revision: target.desired.revision().to_string(),
-            first: first.unwrap_or_else(|| "a notification could not be delivered".into()),
-        };
+        // What only waits has not failed.
+        let Some(first) = first else { return Ok(()) };
+        let error = TrialError::NotWhole { revision: target.desired.revision().to_string(), first };
         self.give_up(generation, error.into(), None)
     }
 
@@ -243,7 +250,8 @@ impl Run<'_> {
         let before = trial.clone();
         if trial.boot != boot {
             // The time that a host is down proves nothing.
-            trial = Trial { boot, begun: clock::now(), uptime: clock::since_boot(), ..trial };
+            let health = BTreeMap::new();
+            trial = Trial { boot, begun: clock::now(), uptime: clock::since_boot(), health, ..trial };
         }
         let elapsed = since(trial.uptime);
         let mut status = TrialStatus { generation: trial.generation, ..TrialStatus::default() };
@@ -258,13 +266,15 @@ impl Run<'_> {
                 wait_until(&mut status, within.saturating_sub(elapsed.as_secs()) + 1);
             }
         }
-        if let Some(problem) = self.judge_health(target, &mut trial, elapsed, &mut status) {
-            if self.policy(target).health {
-                return self.give_up(generation, problem, None);
-            }
-            self.state.fail_trial(generation.id, &problem)?;
-            self.recorder.keep(problem);
-            return Ok(());
+        let failed = self.judge_health(target, &mut trial, &mut status)?;
+        if let Some((first, others)) = failed.split_first() {
+            let revision = target.desired.revision().to_string();
+            let mut problem = Problem::from(TrialError::Unhealthy { revision, first: first.clone() });
+            problem.why.extend_from_slice(others);
+            return match self.policy(target).health {
+                true => self.give_up(generation, problem, None),
+                false => self.stay(generation, problem),
+            };
         }
         if status.waiting.is_empty() {
             return self.pass(target, generation);
@@ -276,18 +286,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Judges the health checks of a generation on trial; what is waited for goes into `status`. The problem that ends the trial.
-    fn judge_health(
-        &mut self,
-        _target: &Target,
-        _trial: &mut Trial,
-        _elapsed: Duration,
-        _status: &mut TrialStatus,
-    ) -> Option<Problem> {
-        None
-    }
-
-    fn pass(&mut self, target: &Target, generation: &Generation) -> Result<(), Problem> {
+    pub(super) fn pass(&mut self, target: &Target, generation: &Generation) -> Result<(), Problem> {
         let versions = self.package_versions(target);
         self.state.approve_generation(generation.id, &versions)?;
         if generation.standing == Standing::Trial {
@@ -338,9 +337,9 @@ impl Run<'_> {
         let mark = self.state.high_water()?.map(|mark| mark.commit);
         let from = mark.unwrap_or_else(|| generation.revision.commit.clone());
         let Some(good) = self.state.good_before(generation.id)? else {
-            self.state.fail_trial(generation.id, &reason)?;
-            self.recorder.keep(reason);
-            return Ok(());
+            let mut reason = reason;
+            reason.why.push("no earlier commit was good on this host: there is nothing to return to".into());
+            return self.stay(generation, reason);
         };
         let message = format!("{}: the host returns to generation {}, {}", reason, good.id, good.revision);
         let pin = Pin {
@@ -356,6 +355,16 @@ impl Run<'_> {
         self.state.pin(Some(generation.id), &pin)?;
         self.recorder.tell(EventKind::RolledBack, message, now);
         self.again = true;
+        Ok(())
+    }
+}
+
+impl Run<'_> {
+    /// A generation that failed its trial stays in force.
+    fn stay(&mut self, generation: &Generation, reason: Problem) -> Result<(), Problem> {
+        self.state.fail_trial(generation.id, &reason)?;
+        self.recorder.tell_problem(EventKind::TrialFailed, &reason, clock::now());
+        self.recorder.keep(reason);
         Ok(())
     }
 }

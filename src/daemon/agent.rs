@@ -379,6 +379,10 @@ impl Agent {
             self.tell_fights(fights);
         }
         self.attend(run.as_ref().and_then(|run| run.trial.clone()));
+        if let Some(look) = run.as_ref().and_then(|run| run.look) {
+            let left = u64::try_from(look.saturating_sub(clock::now())).unwrap_or(0);
+            self.ask(Cause::Health, clock::moment() + Duration::from_secs(left));
+        }
         for until in run.iter().flat_map(RunStatus::turns) {
             let left = u64::try_from(until.saturating_sub(clock::now())).unwrap_or(0).saturating_add(1);
             let due = clock::moment().checked_add(Duration::from_secs(left));

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::diagnostic::{self, Diagnostic, Diagnostics, Place, Source};
 use super::document::{self, Role, Table};
 use super::files::{FileCache, Files};
-use super::health::Health;
+use super::health::{self, Health};
 use super::limits;
 use super::node::{Node, Value};
 use super::select::template_problem;
@@ -81,6 +81,13 @@ pub(crate) struct Entry {
     pub(crate) relations: Relations,
 }
 
+/// A declared health check with what the later checks need.
+pub(crate) struct Checked {
+    pub(crate) health: Health,
+    pub(crate) place: Place,
+    pub(crate) references: Vec<Reference>,
+}
+
 /// A resource as it was rendered, for people.
 #[derive(Debug, Clone)]
 pub struct Shown {
@@ -103,7 +110,7 @@ pub(crate) struct Declarer<'a> {
     pub(crate) entries: Vec<Entry>,
     /// Resources whose condition is false on this host: references to them count for nothing.
     pub(crate) dropped: HashSet<ResourceId>,
-    pub(crate) health: Vec<Health>,
+    pub(crate) health: Vec<Checked>,
     /// What is kept for people; `None` when nobody asked.
     pub(crate) shown: Option<Vec<Shown>>,
 }
@@ -396,21 +403,31 @@ impl Declarer<'_> {
         let Value::Array(items) = &value.value else { return None };
         let mut ids = Vec::new();
         for item in items {
-            let text = item.as_str()?;
-            let place = Place::new(source, &item.span, "");
-            let id = ResourceId::parse(text);
-            let Some(id) = id.filter(|id| KINDS.iter().any(|kind| kind.name == id.kind)) else {
-                let word = text.split(':').next().unwrap_or(text);
-                let help =
-                    document::suggest(word, KINDS.iter().map(|kind| kind.name), "write `kind:name`; kinds");
-                let message = format!("`{text}` does not name a resource");
-                self.problems.push(Diagnostic::new("E213", message, place, help));
-                continue;
-            };
-            references.push(Reference { id: id.clone(), place });
-            ids.push(id);
+            ids.extend(self.reference(item.as_str()?, &item.span, source, references));
         }
         Some(ids)
+    }
+
+    /// Reads one `kind:name`; `None` after reporting that it is none.
+    fn reference(
+        &mut self,
+        text: &str,
+        span: &Range<usize>,
+        source: &Arc<Source>,
+        references: &mut Vec<Reference>,
+    ) -> Option<ResourceId> {
+        let place = Place::new(source, span, "");
+        let id = ResourceId::parse(text);
+        let Some(id) = id.filter(|id| KINDS.iter().any(|kind| kind.name == id.kind)) else {
+            let word = text.split(':').next().unwrap_or(text);
+            let help =
+                document::suggest(word, KINDS.iter().map(|kind| kind.name), "write `kind:name`; kinds");
+            let message = format!("`{text}` does not name a resource");
+            self.problems.push(Diagnostic::new("E213", message, place, help));
+            return None;
+        };
+        references.push(Reference { id: id.clone(), place });
+        Some(id)
     }
 
     fn ignored(&mut self, value: &Node, kind: &Kind, source: &Arc<Source>) -> Option<Vec<String>> {
@@ -438,9 +455,19 @@ impl Declarer<'_> {
         if self.render(&mut node, &role.source, scope).is_none() {
             return;
         }
-        let origin = diagnostic::origin(&role.name, &role.source, table.name.span.start);
-        match Health::read(&table.name.name, &node, origin) {
-            Ok(health) => self.health.push(health),
+        let read = health::take_resources(&mut node).and_then(|names| {
+            let origin = diagnostic::origin(&role.name, &role.source, table.name.span.start);
+            Health::read(&table.name.name, &node, origin).map(|health| (health, names))
+        });
+        match read {
+            Ok((mut health, names)) => {
+                let mut references = Vec::new();
+                for (name, span) in names {
+                    health.resources.extend(self.reference(&name, &span, &role.source, &mut references));
+                }
+                let place = Place::new(&role.source, &table.name.span, "");
+                self.health.push(Checked { health, place, references });
+            }
             Err(error) => {
                 self.problems.push(Diagnostic::declared("E209", error, &role.source, &table.name.span));
             }

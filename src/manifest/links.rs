@@ -3,9 +3,10 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 
-use super::declare::Entry;
+use super::declare::{Checked, Entry, Reference};
 use super::diagnostic::{Diagnostic, Diagnostics, Place};
 use super::document::role_names;
+use super::health::Health;
 use super::node;
 use super::rules::Rules;
 use super::tree::Tree;
@@ -92,24 +93,62 @@ pub(crate) fn windows(entries: &[Entry], rules: &Rules, problems: &mut Diagnosti
 pub(crate) fn references(
     tree: &dyn Tree,
     entries: &mut [Entry],
+    checks: &mut Vec<Checked>,
     dropped: &std::collections::HashSet<ResourceId>,
     problems: &mut Diagnostics,
 ) {
     let declared: std::collections::HashSet<ResourceId> =
         entries.iter().map(|entry| entry.declared.id.clone()).collect();
     for entry in entries.iter_mut() {
-        for reference in &entry.references {
-            if declared.contains(&reference.id) || dropped.contains(&reference.id) {
-                continue;
-            }
-            let help = remedy(tree, &reference.id, &declared);
-            let message = format!("{} is not declared on this host", reference.id);
-            problems.push(Diagnostic::new("E213", message, reference.place.clone(), help));
-        }
+        report_missing(tree, &entry.references, &declared, dropped, problems);
         let common = &mut entry.declared.common;
         common.after.retain(|id| declared.contains(id));
         common.before.retain(|id| declared.contains(id));
     }
+    for check in checks.iter_mut() {
+        report_missing(tree, &check.references, &declared, dropped, problems);
+        check.health.resources.retain(|id| declared.contains(id));
+    }
+    // One that is only about what this host does not have is not about this host.
+    checks.retain(|check| check.references.is_empty() || !check.health.resources.is_empty());
+}
+
+fn report_missing(
+    tree: &dyn Tree,
+    references: &[Reference],
+    declared: &std::collections::HashSet<ResourceId>,
+    dropped: &std::collections::HashSet<ResourceId>,
+    problems: &mut Diagnostics,
+) {
+    for reference in references {
+        if declared.contains(&reference.id) || dropped.contains(&reference.id) {
+            continue;
+        }
+        let help = remedy(tree, &reference.id, declared);
+        let message = format!("{} is not declared on this host", reference.id);
+        problems.push(Diagnostic::new("E213", message, reference.place.clone(), help));
+    }
+}
+
+/// Health checks by name: doubles are merged, and those that are not the same reported.
+pub(crate) fn checks(checks: Vec<Checked>, problems: &mut Diagnostics) -> Vec<Health> {
+    let mut kept: Vec<Checked> = Vec::with_capacity(checks.len());
+    for check in checks {
+        let Some(first) = kept.iter().find(|first| first.health.name == check.health.name) else {
+            kept.push(check);
+            continue;
+        };
+        if !first.health.is_like(&check.health) {
+            let message = format!("the health check `{}` is declared twice, differently", check.health.name);
+            let label = |check: &Checked| Place {
+                label: format!("declared by role `{}`", check.health.origin.role),
+                ..check.place.clone()
+            };
+            let help = "make both the same, or give one another name";
+            problems.push(Diagnostic::new("E225", message, label(&check), help).and(label(first)));
+        }
+    }
+    kept.into_iter().map(|check| check.health).collect()
 }
 
 fn remedy(tree: &dyn Tree, id: &ResourceId, declared: &std::collections::HashSet<ResourceId>) -> String {

@@ -221,14 +221,15 @@ fn evaluate(
             });
         }
     }
-    let Declarer { entries, dropped, health, shown, .. } = declarer;
+    let Declarer { entries, dropped, mut health, shown, .. } = declarer;
     let mut entries = links::merge(entries, &mut problems);
     links::windows(&entries, &rules, &mut problems);
     links::paths(&entries, &mut problems);
     // Where something could not be read, what is missing may be there: one error is enough.
     if !problems.has_errors() {
-        links::references(tree, &mut entries, &dropped, &mut problems);
+        links::references(tree, &mut entries, &mut health, &dropped, &mut problems);
     }
+    let health = links::checks(health, &mut problems);
     let mut resources: Vec<Declared> = entries.into_iter().map(|entry| entry.declared).collect();
     resources.sort_by(|left, right| left.id.cmp(&right.id));
     explanation.resources = shown.unwrap_or_default();

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::diagnostic::{Diagnostic, Diagnostics, Place, Severity, Source};
-use super::document::{Fleet, Role, role_names};
+use super::document::{Fleet, role_names};
 use super::tree::{Recorder, Tree};
 use super::{Forced, HostIdentity, evaluate};
 use crate::source::EntryKind;
@@ -213,7 +213,6 @@ impl Prover<'_> {
                 self.proof.problems.push(Diagnostic::new("W221", message, place, help).as_warning());
                 continue;
             }
-            self.unrun_health(&role);
             let mut files = Vec::new();
             self.files(&format!("roles/{role}"), &mut files);
             for file in files.iter().filter(|file| !recorder.was_read(file)) {
@@ -223,18 +222,6 @@ impl Prover<'_> {
                     .problems
                     .push(Diagnostic::new("W222", message, file_place(file), help).as_warning());
             }
-        }
-    }
-
-    /// Says of health checks that they are kept and not run yet, so that nobody relies on one.
-    fn unrun_health(&mut self, role: &str) {
-        let mut problems = Diagnostics::default();
-        let Some(role) = Role::read(self.tree, role, &mut problems) else { return };
-        for table in &role.health {
-            let message = format!("the health check `{}` is not run by this version", table.name.name);
-            let place = Place::new(&role.source, &table.name.span, "checked for mistakes, and kept");
-            let help = "keep it for a later version; until then watch the service with your monitoring";
-            self.proof.problems.push(Diagnostic::new("W224", message, place, help).as_warning());
         }
     }
 

@@ -28,7 +28,7 @@ pub fn role() -> Value {
     }
     properties.insert(
         "health".into(),
-        described(named(health::FIELDS.iter()), "What must be true after a change."),
+        described(named(health::FIELDS.iter()), "What must be true for a commit to stay, and afterwards."),
     );
     properties.extend(timing());
     document("A role of abide", properties, &[])
@@ -182,7 +182,7 @@ pub fn reference() -> String {
     for kind in KINDS {
         section(&mut text, kind);
     }
-    text.push_str("\n## Health checks\n\n`[health.name]` tables say what must be true after a change. This version checks them for mistakes and keeps them, but does not run them yet. One of the first five fields is needed.\n\n");
+    text.push_str("\n## Health checks\n\n`[health.name]` tables say what must be true for a commit to stay, and afterwards: [health](health.md). One of the first five fields is needed.\n\n");
     table(&mut text, health::FIELDS);
     text.push_str("\n## Windows, reboots, confirmations\n\nNo resources, but tables beside them: `[[windows]]` and `[reboot]` in `fleet.toml`, in a role and in `hosts/NAME.toml`, `[[confirm]]` in `fleet.toml`; [operate](operate.md) tells what follows from them.\n\n### `[[windows]]`\n\n");
     table(&mut text, window::FIELDS);

@@ -140,8 +140,30 @@ fn health_checks_are_kept() {
     let text =
         "[vars]\nport = 80\n[health.web]\nhttp = \"http://127.0.0.1:{{ vars.port }}/\"\nwithin = \"1m\"\n";
     let health = role(text).unwrap().health;
-    assert_eq!(health[0].probe, Probe::Http("http://127.0.0.1:80/".into()));
+    assert!(matches!(&health[0].probe, Probe::Http { url, .. } if url == "http://127.0.0.1:80/"));
     assert_eq!(health[0].within, 60);
+}
+
+#[test]
+fn a_health_check_is_about_what_the_host_has() {
+    let links = "[symlink.\"/a\"]\ntarget = \"t\"\n[symlink.\"/b\"]\ntarget = \"t\"\nwhen = \"false\"\n";
+    let check = |names: &str| format!("{links}[health.x]\nunit = \"a\"\nfor = [{names}]\n");
+    let both = role(&check("\"symlink:/a\", \"symlink:/b\"")).unwrap().health;
+    assert_eq!(both[0].resources, [crate::resource::ResourceId::new("symlink", "/a")]);
+    assert_eq!(role(&check("\"symlink:/b\"")).unwrap().health, []);
+    assert_eq!(role(&check("")).unwrap().health.len(), 1);
+}
+
+#[test]
+fn the_same_health_check_of_two_roles_is_one() {
+    let fleet = "[fleet]\nname = \"a\"\nschema = 1\n[[assign]]\nroles = [\"one\", \"two\"]\n";
+    let text = "[health.web]\ntcp = \"a:80\"\n";
+    let of = |other: &str| {
+        rendered(&[("fleet.toml", fleet), ("roles/one/role.toml", text), ("roles/two/role.toml", other)])
+    };
+    assert_eq!(of(text).unwrap().health.len(), 1);
+    let problems = of("[health.web]\ntcp = \"a:81\"\n").unwrap_err();
+    assert_eq!(problems.problems()[0].code, "E225");
 }
 
 /// What people read when they made a mistake; each case is one snapshot.
@@ -238,7 +260,10 @@ fn mistakes_read_well() {
             "health",
             &[
                 ("fleet.toml", FLEET),
-                ("roles/base/role.toml", "[health.a]\nhttp = \"x\"\n[health.b]\nwithn = \"5s\"\n"),
+                (
+                    "roles/base/role.toml",
+                    "[health.a]\nhttp = \"x\"\n[health.b]\nwithn = \"5s\"\n[health.c]\nunit = \"x\"\nfor = [\"servce:x\"]\n",
+                ),
             ],
         ),
         (

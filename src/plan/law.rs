@@ -26,6 +26,11 @@ const OWN_UNITS: &[&str] = &[
     "abide-command.service",
     "abide-validate.service",
     "abide-packages.service",
+    "abide-probe.service",
+    "abide-check-0.service",
+    "abide-check-1.service",
+    "abide-check-2.service",
+    "abide-check-3.service",
 ];
 
 /// The account, and the group, of the fetcher.
@@ -221,6 +226,15 @@ impl Law {
         let links = HashMap::new();
         let mut names = Names { law: self, links: &links, folders: HashMap::new() };
         names.breach(reach).map_or(Ok(()), Err)
+    }
+
+    /// Whether a health check may run this program.
+    ///
+    /// # Errors
+    /// It is forbidden.
+    pub fn allows_check(&self, name: &str, argv: &[String]) -> Result<(), PlanError> {
+        let breach = self.kind("command").or_else(|| self.program(argv));
+        breach.map_or(Ok(()), |breach| Err(breach.about(&ResourceId::new("health", name))))
     }
 
     fn kind(&self, kind: &str) -> Option<Breach> {

@@ -71,7 +71,7 @@ impl Removals<'_> {
             names(&self.removed)
         );
         let help = format!(
-            "if that is meant, put this into fleet.toml with a day as `until`, or run `abide sync --prune` on the host: {}",
+            "if that is meant, put this into fleet.toml with a day as `until`, or run `abide sync --prune` on the host:{}",
             confirmation("remove", &self.removed)
         );
         Some(refused(message, help))
@@ -102,7 +102,7 @@ pub fn too_many_changes<'a>(
         names(&changed)
     );
     let help = format!(
-        "if that is meant, put this into fleet.toml with a day as `until`, or run `abide sync --all-changes` on the host: {}",
+        "if that is meant, put this into fleet.toml with a day as `until`, or run `abide sync --all-changes` on the host:{}",
         confirmation("change", &changed)
     );
     Some(PlanError::new(ResourceId::new("change", "revision"), Code("E370"), message, help))
@@ -131,7 +131,7 @@ fn confirmation(key: &str, resources: &[&ResourceId]) -> String {
         true => resources.iter().map(|id| format!("\"{id}\"")).collect(),
         false => shared(resources).into_iter().map(|pattern| format!("\"{pattern}\"")).collect(),
     };
-    format!("[[confirm]] {key} = [{}], until = \"YYYY-MM-DD\"", patterns.join(", "))
+    format!("\n[[confirm]]\n{key} = [{}]\nuntil = \"YYYY-MM-DD\"", patterns.join(", "))
 }
 
 /// For each kind the longest beginning that all of them have.
@@ -196,7 +196,7 @@ mod tests {
         assert!(error.message.contains("6 of 8 managed resources"), "{}", error.message);
         assert!(error.message.contains("file:/etc/a/1, file:/etc/a/2, package:x"), "{}", error.message);
         assert!(error.message.ends_with("… and 1 more"), "{}", error.message);
-        let table = "[[confirm]] remove = [\"file:/etc/a/*\", \"package:x\"], until = \"YYYY-MM-DD\"";
+        let table = "[[confirm]]\nremove = [\"file:/etc/a/*\", \"package:x\"]\nuntil = \"YYYY-MM-DD\"";
         assert!(error.help.ends_with(table), "{}", error.help);
         assert!(removals(3, 2).refuse(Prune::Within(30)).is_none(), "what is confirmed does not count");
         assert!(

@@ -45,6 +45,9 @@ pub enum EventKind {
     RebootNeeded,
     Rebooting,
     Rebooted,
+    TrialFailed,
+    HealthFailed,
+    HealthRestored,
     Enrolled,
     FightBegan,
     FightEnded,
@@ -200,6 +203,15 @@ descriptions! {
     Rebooted "0e8f6fd7b3f1440a8f9f3f4f5cd97a3e" Notice
         "The host is back from a reboot"
         "It was begun by abide. If the need for it lasts, it is not tried again before the `pause` of `[reboot]` is over."
+    TrialFailed "2fbd8a4cede7430a9798a2bbab47aea9" Error
+        "@ABIDE_REVISION@ has failed its trial and stays in force"
+        "Its health checks failed, or the remote was out of reach, and the host does not return to an earlier generation: because its policy says so, or because none was good before. It is good as soon as its health checks are."
+    HealthFailed "cccdeb01ec4b4fa6b63a49e4f6e0505b" Error
+        "A health check fails"
+        "It was good, or has had its time after the boot or a change, and was found bad more than once. Nothing is rolled back for it: only a new commit is. `abide status` shows what is wrong."
+    HealthRestored "03c5270fd3fd45689dcbdf783eef2a8e" Notice
+        "A health check is good again"
+        "What it looks at is as it should be."
     Enrolled "7dc07149c2f948b5872cc604c63fac84" Notice
         "This host is enrolled"
         "The root of trust was written. From now on the host abides by the branch."

@@ -74,6 +74,10 @@ pub struct RunStatus {
     pub pending: Option<Problem>,
     /// The trial under way.
     pub trial: Option<TrialStatus>,
+    /// The health checks.
+    pub checks: Vec<CheckStatus>,
+    /// When somebody should look at them again, seconds since the epoch; `None`: with the next full check.
+    pub look: Option<i64>,
     /// An earlier generation is kept: since when, by whom, why.
     pub pinned: Option<Pin>,
     /// How fresh the news of the branch is; `None` where no heartbeats are expected.
@@ -82,6 +86,26 @@ pub struct RunStatus {
     pub clock: Option<i64>,
     /// What confined the process that ran.
     pub sandbox: Option<Confinement>,
+}
+
+/// How a health check stands.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", default)]
+pub struct CheckStatus {
+    /// Its name.
+    pub name: String,
+    /// The role that declares it.
+    pub role: String,
+    /// What it looks at, in words.
+    pub looks_at: String,
+    /// Resources that are not well when it fails.
+    pub resources: Vec<String>,
+    /// How it stands.
+    pub state: Health,
+    /// Since when, seconds since the epoch.
+    pub since: i64,
+    /// What was wrong last; empty: nothing ever was.
+    pub error: String,
 }
 
 /// A reboot that the host needs.

@@ -310,7 +310,7 @@ proptest! {
         prop_assert!(turn >= now && turn <= now + 2 * length * i64::from(count) + length);
         prop_assert!(slots(a).is_open(turn));
         if a % count != b % count {
-            for moment in [turn, turn + length / 2] {
+            for moment in [turn - length / 2 + 1, turn - 1, turn, turn + length / 2] {
                 prop_assert!(!slots(b).is_open(moment), "{moment}");
             }
         }

@@ -7,7 +7,7 @@ use rusqlite::{OptionalExtension, Row, params};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-use super::{Cause, Counts, State, StateError, from_json, from_json_or_null, to_json};
+use super::{Cause, Counts, State, StateError, Watch, from_json, from_json_or_null, to_json};
 use crate::error::Problem;
 use crate::trust::Revision;
 
@@ -74,7 +74,7 @@ pub struct Generation {
 }
 
 /// The trial of the newest generation.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Trial {
     /// The generation.
@@ -89,9 +89,9 @@ pub struct Trial {
     pub reach: Option<u64>,
     /// The poll that was known when it began, which proves nothing: the `began` and `time` of its note.
     pub note: (i64, i64),
-    /// What is known of the health checks so far: opaque here.
+    /// What is known of the health checks so far, by their names.
     #[serde(default)]
-    pub health: BTreeMap<String, serde_json::Value>,
+    pub health: BTreeMap<String, Watch>,
 }
 
 /// An earlier generation that is kept until a commit newer than the one it was returned from arrives.

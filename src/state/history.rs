@@ -30,6 +30,8 @@ pub enum Cause {
     Boot,
     /// A generation is on trial, and it is time to look at it.
     Trial,
+    /// A health check is not good, and it is time to look at it again.
+    Health,
 }
 
 impl Cause {
@@ -42,14 +44,22 @@ impl Cause {
             Cause::Operator => "operator",
             Cause::Boot => "boot",
             Cause::Trial => "trial",
+            Cause::Health => "health",
         }
     }
 
     /// The cause that has this word.
     pub fn from_word(word: &str) -> Option<Cause> {
-        [Cause::Poll, Cause::Period, Cause::Drift, Cause::Operator, Cause::Boot, Cause::Trial]
-            .into_iter()
-            .find(|cause| cause.word() == word)
+        let all = [
+            Cause::Poll,
+            Cause::Period,
+            Cause::Drift,
+            Cause::Operator,
+            Cause::Boot,
+            Cause::Trial,
+            Cause::Health,
+        ];
+        all.into_iter().find(|cause| cause.word() == word)
     }
 }
 

@@ -19,6 +19,8 @@ pub mod systemd;
 
 pub mod packages;
 
+pub mod probe;
+
 pub mod facts;
 
 pub mod clock;
@@ -44,6 +46,14 @@ pub mod writer;
 /// The host's name as the kernel has it.
 pub fn host_name() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
+/// The program to start for what must run elsewhere: the installed one, also after an upgrade.
+pub fn own_program() -> std::path::PathBuf {
+    let called = std::env::args_os().next().map(std::path::PathBuf::from).filter(|path| path.is_absolute());
+    let running = || std::env::current_exe().ok();
+    let found = called.filter(|path| path.exists()).or_else(|| running().filter(|path| path.exists()));
+    found.unwrap_or_else(|| "/usr/bin/abide".into())
 }
 
 /// Whether a process with this id runs.

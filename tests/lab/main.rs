@@ -13,6 +13,7 @@ mod converge;
 mod drift;
 mod durability;
 mod guards;
+mod health;
 mod hostile;
 mod packages;
 mod packaging;

@@ -71,11 +71,21 @@ pub fn since_boot() -> i64 {
 /// Which boot this is: the kernel makes a new name for each, and a container, where a sandbox shows that of the machine, has a first
 /// process that began at another time. Empty where nobody says.
 pub fn boot() -> String {
-    let name = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-    let first = std::fs::read_to_string("/proc/1/stat").unwrap_or_default();
-    // The name of the process, which may hold anything, ends with the last parenthesis; field 22 is the 20th after it (proc_pid_stat(5)).
-    let began = first.rsplit_once(')').and_then(|(_, rest)| rest.split_whitespace().nth(19));
-    [name.trim(), began.unwrap_or_default()].join(" ").trim().to_owned()
+    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
+    // A container has a name of its own laid over the kernel's, which units that are confined do not see: there the start of its first
+    // process tells boots apart, in every unit.
+    if std::path::Path::new("/run/systemd/container").exists()
+        && let Some(start) = start_of(&read("/proc/1/stat"))
+    {
+        return format!("container {start}");
+    }
+    read("/proc/sys/kernel/random/boot_id").trim().to_owned()
+}
+
+/// When a process began, in ticks since the boot of the kernel, from its `/proc/PID/stat` (proc_pid_stat(5), field 22).
+fn start_of(stat: &str) -> Option<u64> {
+    // The name of the program may have blanks and parentheses of its own.
+    stat.rsplit_once(") ")?.1.split(' ').nth(19)?.parse().ok()
 }
 
 /// What is left until a deadline; zero once it has passed.
@@ -103,6 +113,17 @@ mod tests {
         let (before, fine, after) = (now(), nanoseconds(), now());
         assert!((before..=after).contains(&(fine / 1_000_000_000)));
         assert!(before > 1_600_000_000, "this machine's clock is set before 2020: {before}");
+    }
+
+    #[test]
+    fn the_start_of_a_process_is_read() {
+        let after: Vec<String> = (3..=52).map(|field| format!("{field}")).collect();
+        let stat = format!("1 (a ) b) {}", after.join(" "));
+        assert_eq!(start_of(&stat), Some(22));
+        assert_eq!((start_of(""), start_of("1 (x) S 1")), (None, None));
+        assert!(
+            start_of(&std::fs::read_to_string("/proc/self/stat").unwrap()).is_some_and(|start| start > 0)
+        );
     }
 
     #[test]

@@ -94,6 +94,17 @@ impl Rules {
         }
     }
 
+    /// For whoever looks at services of the network: reads what names and TLS need, connects, and writes nowhere.
+    pub fn prober() -> Rules {
+        Rules {
+            run: PROGRAMS.iter().map(PathBuf::from).collect(),
+            read: NETWORK.iter().map(PathBuf::from).collect(),
+            write: vec!["/dev/null".into()],
+            connect: true,
+            ..Rules::default()
+        }
+    }
+
     /// For the agent and its runs: any file of the host, since any may be declared; no network.
     pub fn converger() -> Rules {
         Rules { manage: vec!["/".into()], ..Rules::default() }

@@ -166,7 +166,7 @@ pub(super) fn unit_of_path(path: &str) -> Option<String> {
 }
 
 /// Whether this can be the full name of a unit: systemd's characters, a known suffix, at most 255 bytes.
-pub(super) fn is_unit_name(name: &str) -> bool {
+pub fn is_unit_name(name: &str) -> bool {
     const SUFFIXES: [&str; 11] = [
         "service",
         "socket",

@@ -10,6 +10,7 @@ mod capture;
 mod change;
 mod direct;
 mod error;
+mod liveness;
 mod power;
 mod transient;
 mod units;
@@ -23,8 +24,10 @@ use self::bus::Bus;
 use crate::failpoint::reach;
 use crate::system::observe::UnitState;
 
+pub use self::bus::is_unit_name;
 pub use self::change::{UnitChange, caution};
 pub use self::error::SystemdError;
+pub use self::liveness::Liveness;
 pub use self::transient::{Transient, TransientOutput};
 pub use self::watch::{UnitEvent, UnitWatch, enablement, watch};
 
@@ -58,6 +61,16 @@ impl Systemd {
         self.runtime
             .block_on(units::observe(&self.bus, names))
             .map_err(|source| call_error("tell the state of units", source))
+    }
+
+    /// How units live, in one conversation, for whoever judges their health.
+    ///
+    /// # Errors
+    /// As [`Systemd::units`].
+    pub fn liveness(&self, names: &BTreeSet<String>) -> Result<BTreeMap<String, Liveness>, SystemdError> {
+        self.runtime
+            .block_on(liveness::observe(&self.bus, names))
+            .map_err(|source| call_error("tell how units live", source))
     }
 
     /// Makes systemd read its unit files again.

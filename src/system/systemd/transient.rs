@@ -18,6 +18,9 @@ use crate::progress::Tell;
 /// How often new output is looked for while a program runs.
 const LOOK: Duration = Duration::from_millis(200);
 
+/// How long a program may take to end once it is told to.
+const STOP: Duration = Duration::from_secs(30);
+
 /// How long a unit may take to go away after its program ended.
 const CLEAN_UP: Duration = Duration::from_secs(60);
 
@@ -41,7 +44,10 @@ pub struct Transient {
     pub user: Option<String>,
     /// After this time it is ended. Zero: never.
     pub timeout: Duration,
-    /// What confines it: `read-only`, `no-network`, `no-new-privileges`, `private-tmp`.
+    /// How long it may take to end when its time is over before it is killed; zero: half a minute.
+    pub kill_after: Duration,
+    /// What confines it: `read-only`, `no-network`, `no-new-privileges`, `private-tmp`; for abide's own use also `only-network`, which leaves it
+    /// nothing else, and `quiet`, with which systemd's words about it stay out of the journal.
     pub sandbox: Vec<String>,
     /// What it reads from standard input.
     pub stdin: Vec<u8>,
@@ -359,11 +365,13 @@ fn properties<'a>(
         ("StandardErrorFileToAppend", Variant::from(stderr)),
         ("IgnoreSIGPIPE", Variant::from(false)),
         ("UMask", Variant::from(0o022_u32)),
-        ("TimeoutStopUSec", Variant::from(30_000_000_u64)),
+        (
+            "TimeoutStopUSec",
+            Variant::from(micros(if transient.kill_after.is_zero() { STOP } else { transient.kill_after })),
+        ),
     ];
     if !transient.timeout.is_zero() {
-        let micros = u64::try_from(transient.timeout.as_micros()).unwrap_or(u64::MAX);
-        list.push(("RuntimeMaxUSec", Variant::from(micros)));
+        list.push(("RuntimeMaxUSec", Variant::from(micros(transient.timeout))));
     }
     if transient.stdin.is_empty() {
         list.push(("StandardInput", Variant::from("null")));
@@ -390,6 +398,11 @@ fn properties<'a>(
     list
 }
 
+/// As systemd counts.
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+}
+
 fn confinement(word: &str) -> Vec<(&'static str, Variant<'static>)> {
     match word {
         "read-only" => {
@@ -398,8 +411,71 @@ fn confinement(word: &str) -> Vec<(&'static str, Variant<'static>)> {
         "no-network" => vec![("PrivateNetwork", Variant::from(true))],
         "no-new-privileges" => vec![("NoNewPrivileges", Variant::from(true))],
         "private-tmp" => vec![("PrivateTmp", Variant::from(true))],
+        // syslog's critical: above what systemd says of each start and end, good or bad.
+        "quiet" => vec![("LogLevelMax", Variant::from(2_i32))],
+        "only-network" => only_network(),
         _ => Vec::new(),
     }
+}
+
+/// For a program that talks to anybody: it has an account of its own for as long as it runs, writes nowhere, and can do nothing else.
+fn only_network() -> Vec<(&'static str, Variant<'static>)> {
+    let list = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<String>>();
+    let mut properties: Vec<(&str, Variant<'static>)> = [
+        "DynamicUser",
+        "NoNewPrivileges",
+        "PrivateTmp",
+        "PrivateDevices",
+        "ProtectClock",
+        "ProtectHostname",
+        "ProtectKernelLogs",
+        "ProtectKernelModules",
+        "ProtectKernelTunables",
+        "ProtectControlGroups",
+        "RestrictRealtime",
+        "RestrictSUIDSGID",
+        "LockPersonality",
+        "MemoryDenyWriteExecute",
+    ]
+    .into_iter()
+    .map(|name| (name, Variant::from(true)))
+    .collect();
+    properties.extend([
+        ("ProtectSystem", Variant::from("strict")),
+        ("ProtectHome", Variant::from("yes")),
+        ("ProtectProc", Variant::from("invisible")),
+        ("CapabilityBoundingSet", Variant::from(0_u64)),
+        ("AmbientCapabilities", Variant::from(0_u64)),
+        ("MemoryMax", Variant::from(256_u64 << 20)),
+        ("TasksMax", Variant::from(512_u64)),
+        ("SystemCallArchitectures", Variant::from(list(&["native"]))),
+        (
+            "SystemCallFilter",
+            Variant::from((
+                true,
+                list(&[
+                    "@system-service",
+                    "landlock_create_ruleset",
+                    "landlock_add_rule",
+                    "landlock_restrict_self",
+                ]),
+            )),
+        ),
+        (
+            "RestrictAddressFamilies",
+            Variant::from((true, list(&["AF_UNIX", "AF_INET", "AF_INET6", "AF_NETLINK"]))),
+        ),
+        (
+            "InaccessiblePaths",
+            Variant::from(list(&[
+                "-/run/dbus",
+                "-/run/systemd/private",
+                "-/var/lib/abide",
+                "-/var/lib/abide-fetch",
+            ])),
+        ),
+    ]);
+    properties
 }
 
 /// The absolute path of a program.

@@ -156,7 +156,7 @@ pub(super) fn text(message: &Message) -> zbus::Result<String> {
     String::try_from(value)
 }
 
-fn string(value: Option<Variant<'_>>) -> String {
+pub(super) fn string(value: Option<Variant<'_>>) -> String {
     value.and_then(|value| String::try_from(value).ok()).unwrap_or_default()
 }
 
