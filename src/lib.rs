@@ -50,6 +50,8 @@ pub mod state;
 
 pub mod system;
 
+pub mod upgrade;
+
 pub mod daemon;
 
 pub mod enroll;

@@ -43,6 +43,9 @@ _abide() {
             abide,fetch)
                 cmd="abide__subcmd__fetch"
                 ;;
+            abide,guard)
+                cmd="abide__subcmd__guard"
+                ;;
             abide,heartbeat)
                 cmd="abide__subcmd__heartbeat"
                 ;;
@@ -111,6 +114,9 @@ _abide() {
                 ;;
             abide__subcmd__help,fetch)
                 cmd="abide__subcmd__help__subcmd__fetch"
+                ;;
+            abide__subcmd__help,guard)
+                cmd="abide__subcmd__help__subcmd__guard"
                 ;;
             abide__subcmd__help,heartbeat)
                 cmd="abide__subcmd__help__subcmd__heartbeat"
@@ -221,7 +227,7 @@ _abide() {
 
     case "${cmd}" in
         abide)
-            opts="-o -h -V --output --config-dir --state-dir --spool-dir --run-dir --help --version status diff sync history events trace tree verify approve heartbeat trust rollback suspend resume check build facts init enroll agent fetch probe help"
+            opts="-o -h -V --output --config-dir --state-dir --spool-dir --run-dir --help --version status diff sync history events trace tree verify approve heartbeat trust rollback suspend resume check build facts init enroll agent fetch guard probe help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -680,6 +686,44 @@ _abide() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        abide__subcmd__guard)
+            opts="-o -h -V --output --config-dir --state-dir --spool-dir --run-dir --help --version"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --output)
+                    COMPREPLY=($(compgen -W "text json" -- "${cur}"))
+                    return 0
+                    ;;
+                -o)
+                    COMPREPLY=($(compgen -W "text json" -- "${cur}"))
+                    return 0
+                    ;;
+                --config-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --state-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --spool-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --run-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         abide__subcmd__heartbeat)
             opts="-o -h -V --repo --key --valid --push --root --introduction --introduction-key --output --config-dir --state-dir --spool-dir --run-dir --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
@@ -747,7 +791,7 @@ _abide() {
             return 0
             ;;
         abide__subcmd__help)
-            opts="status diff sync history events trace tree verify approve heartbeat trust rollback suspend resume check build facts init enroll agent fetch probe help"
+            opts="status diff sync history events trace tree verify approve heartbeat trust rollback suspend resume check build facts init enroll agent fetch guard probe help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -873,6 +917,20 @@ _abide() {
             return 0
             ;;
         abide__subcmd__help__subcmd__fetch)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        abide__subcmd__help__subcmd__guard)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )

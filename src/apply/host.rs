@@ -18,6 +18,7 @@ use crate::system::observe::{PathNeed, PathState};
 use crate::system::packages;
 use crate::system::systemd::{self, SystemdError, Transient, TransientOutput};
 use crate::system::{Host, clock, fs::Staged};
+use crate::upgrade::{self, Upgrade};
 
 /// Unit in which commands run, without its suffix.
 const COMMAND_UNIT: &str = "abide-command";
@@ -41,6 +42,7 @@ pub struct LocalHost<'a> {
     store: Option<Backups>,
     start: Instant,
     guard: Option<Guard>,
+    upgrade: Option<(Upgrade, Paths)>,
 }
 
 /// Judges each path right before it is touched.
@@ -97,7 +99,19 @@ impl<'a> LocalHost<'a> {
             store: None,
             start: clock::instant(),
             guard: None,
+            upgrade: None,
         }
+    }
+
+    /// The same, guarding a change of abide's own package for a commit.
+    pub fn upgrading(self, upgrade: Upgrade, paths: &Paths) -> LocalHost<'a> {
+        LocalHost { upgrade: Some((upgrade, paths.clone())), ..self }
+    }
+
+    /// Before packages are changed: if abide is among them, what works is kept.
+    fn arm(&mut self, actions: &[PackageAction], say: &mut Tell<'_>) -> Result<(), Problem> {
+        let Some((upgrade, paths)) = &self.upgrade else { return Ok(()) };
+        upgrade::arm(upgrade, paths, self.host, actions, say)
     }
 
     /// The same, keeping the host's law over its own and abide's things, whatever steps of the run made of the way to them.
@@ -116,6 +130,26 @@ impl<'a> LocalHost<'a> {
         if let Some(guard) = &mut self.guard {
             guard.judge = None;
         }
+    }
+
+    /// The other packages are changed all the same.
+    fn without_own(
+        &mut self,
+        actions: &[PackageAction],
+        problem: &Problem,
+        say: &mut Tell<'_>,
+    ) -> Vec<Result<(), Problem>> {
+        let (own, others): (Vec<_>, Vec<_>) = actions.iter().cloned().partition(upgrade::is_own);
+        let mut answers =
+            if others.is_empty() { Vec::new() } else { self.packages(&others, say) }.into_iter();
+        debug_assert!(!own.is_empty(), "only abide's own package is guarded");
+        actions
+            .iter()
+            .map(|action| match upgrade::is_own(action) {
+                true => Err(problem.clone()),
+                false => answers.next().unwrap_or_else(|| Err(problem.clone())),
+            })
+            .collect()
     }
 
     fn owners(&self) -> &Owners {
@@ -236,6 +270,9 @@ impl Effector for LocalHost<'_> {
     }
 
     fn packages(&mut self, actions: &[PackageAction], say: &mut Tell<'_>) -> Vec<Result<(), Problem>> {
+        if let Err(problem) = self.arm(actions, say) {
+            return self.without_own(actions, &problem, say);
+        }
         let answers = match self.host.packages() {
             Ok(manager) => transaction(manager, actions, say),
             Err(error) => {

@@ -11,6 +11,7 @@ pub mod enroll;
 pub mod events;
 pub mod facts;
 pub mod fetch;
+pub mod guard;
 pub mod heartbeat;
 pub mod history;
 pub mod init;
@@ -139,6 +140,8 @@ enum Command {
     Enroll(enroll::Arguments),
     Agent(agent::Arguments),
     Fetch(fetch::Arguments),
+    #[command(hide = true)]
+    Guard(guard::Arguments),
     #[command(hide = true)]
     Probe(probe::Arguments),
 }
@@ -283,6 +286,7 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
         Command::Tree(arguments) => tree::run(&global, &arguments),
         Command::Enroll(arguments) => enroll::run(&global, &arguments),
         Command::Fetch(arguments) => fetch::run(&global, &arguments),
+        Command::Guard(arguments) => guard::run(&arguments),
         Command::Probe(arguments) => probe::run(&global, &arguments),
         Command::Agent(arguments) => agent::run(&global, &arguments),
         Command::History(arguments) => history::run(&global, &arguments),

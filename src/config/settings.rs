@@ -163,6 +163,8 @@ pub struct Apply {
     pub package_index_age: Span,
     /// Bytes of former file contents to keep.
     pub backup_bytes: u64,
+    /// Time in which another version of abide, which the branch has brought, must start and end a run; else the former one is put back.
+    pub upgrade_within: Span,
 }
 
 impl Default for Apply {
@@ -173,6 +175,7 @@ impl Default for Apply {
             change_limit: 100,
             package_index_age: Span::minutes(24 * 60),
             backup_bytes: 64 << 20,
+            upgrade_within: Span::minutes(5),
         }
     }
 }

@@ -31,13 +31,14 @@ use crate::report::{EventKind, Recorder};
 use crate::resource::ResourceId;
 use crate::resource::{Content, ContentOrigin};
 use crate::source::{Objects as _, store::Store};
-use crate::state::{Cause, Pin, RunStart, State};
+use crate::state::{Cause, Pin, RunStart, Standing, State};
 use crate::system::facts::Facts;
 use crate::system::fs::Fingerprints;
 use crate::system::lock::Lock;
 use crate::system::sandbox::Confinement;
 use crate::system::{Host, clock, fs, replace};
 use crate::trust::Freshness;
+use crate::upgrade::Upgrade;
 
 pub use failing::report_failure;
 pub use health::HealthError;
@@ -196,9 +197,10 @@ impl<'a> Run<'a> {
         let started = clock::instant();
         let mut host = Host::open();
         host.connect();
-        let mut state = State::open(&site.paths.state)?;
+        State::prepare(&site.paths.state)?;
         let lock = site.lock(progress)?;
         sweep(site);
+        let mut state = State::open(&site.paths.state)?;
         let mut recorder = Recorder::default();
         recorder.status.cause = request.cause.word().to_owned();
         recorder.status.sandbox.clone_from(&request.sandbox);
@@ -275,6 +277,20 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
+    /// What has to be known should this run change abide itself.
+    fn upgrade(&self, target: &Target) -> Result<Upgrade, Problem> {
+        let revision = target.desired.revision();
+        let generation = self.state.generation_of(&revision.commit)?;
+        let good = generation.is_some_and(|known| known.standing == Standing::Good);
+        Ok(Upgrade {
+            commit: revision.commit.clone(),
+            revision: revision.to_string(),
+            brought: !good && !target.pinned,
+            refused: self.state.refused_upgrade()?,
+            within: self.site.settings.apply.upgrade_within.seconds,
+        })
+    }
+
     /// Executes the plan; nothing of it in a dry run or under a suspension.
     fn apply(&mut self, target: &Target, plan: &Plan, progress: &mut Tell<'_>) -> Result<Outcome, Problem> {
         let now = clock::now();
@@ -306,10 +322,11 @@ impl<'a> Run<'a> {
         let revision = Some(target.desired.revision().clone());
         let start = RunStart { cause: self.request.cause, revision, started: now };
         let contents = Stored { store: self.store.as_ref() };
+        let upgrade = self.upgrade(target)?;
         Ok(apply::run(
             plan,
             &start,
-            &mut effector(&mut self.host, self.site),
+            &mut effector(&mut self.host, self.site).upgrading(upgrade, &self.site.paths),
             &mut self.state,
             &contents,
             progress,

@@ -9,6 +9,7 @@ use tokio::time::sleep_until;
 
 use super::drift::{Drift, Fights};
 use super::poll::{self, Poll};
+use super::program::{self, Renewal, Renewer};
 use super::schedule::{self, Tries};
 use super::supervisor::{notify, watchdog};
 use super::watch::{Armed, Source, Watches};
@@ -62,6 +63,8 @@ pub struct Agent {
     stopping: bool,
     /// What a generation on trial waits for.
     trial: Option<TrialStatus>,
+    /// Whether another program is installed.
+    renewer: Renewer,
     /// What is wrong with the agent itself, each told once.
     troubles: BTreeMap<Trouble, Problem>,
 }
@@ -104,19 +107,28 @@ pub fn run(paths: &Paths) -> Result<(), Problem> {
         .thread_keep_alive(Duration::from_secs(1))
         .build()
         .map_err(DaemonError::Runtime)?;
-    runtime.block_on(async {
+    let result = runtime.block_on(async {
         let mut agent = Agent::new(paths.clone(), settings);
         agent.suffer(Trouble::Settings, wrong.map(Problem::from));
         agent.status.sandbox = Some(sandbox);
         agent.demand_sandbox();
         agent.serve().await
-    })
+    });
+    // A poll is a unit of its own, and is not waited for: its remote may hang.
+    runtime.shutdown_background();
+    result
 }
 
 impl Agent {
     fn new(paths: Paths, settings: Settings) -> Agent {
         let now = clock::moment();
-        let status = AgentStatus { pid: std::process::id(), since: clock::now(), ..AgentStatus::default() };
+        let renewer = Renewer::new();
+        let status = AgentStatus {
+            pid: std::process::id(),
+            since: clock::now(),
+            renews: renewer.is_able(),
+            ..AgentStatus::default()
+        };
         Agent {
             watches: None,
             units: None,
@@ -134,6 +146,7 @@ impl Agent {
             seen: None,
             stopping: false,
             trial: None,
+            renewer,
             troubles: BTreeMap::new(),
             paths,
             settings,
@@ -149,7 +162,9 @@ impl Agent {
         notify(&[sd_notify::NotifyState::Ready]);
         let mut heartbeat = watchdog();
         while !(self.stopping && self.running.is_none()) {
-            self.start_due();
+            if !self.renew().await {
+                self.start_due();
+            }
             if self.listen_at.take_if(|at| *at <= clock::moment()).is_some() {
                 self.watch().await;
             }
@@ -167,6 +182,27 @@ impl Agent {
             }
         }
         Ok(())
+    }
+
+    /// Has systemd start the installed program in place of this one, when it is another and no run is under way. Whether so: then nothing
+    /// else is started.
+    async fn renew(&mut self) -> bool {
+        if self.stopping || self.running.is_some() {
+            return false;
+        }
+        match self.renewer.due(clock::moment(), packages::under_way) {
+            Renewal::None => return false,
+            Renewal::Wait(_) => {}
+            Renewal::Ask => {
+                journal::note("another abide is installed: the agent starts again as that one");
+                let asked = tokio::task::spawn_blocking(program::ask).await;
+                if !matches!(asked, Ok(Ok(()))) {
+                    self.stop();
+                }
+            }
+            Renewal::End => self.stop(),
+        }
+        true
     }
 
     fn stop(&mut self) {
@@ -261,6 +297,9 @@ impl Agent {
             return clock::moment() + BLIND_CHECK;
         }
         let mut next = self.next_check;
+        if let Some(wake) = self.renewer.wake() {
+            return wake;
+        }
         for other in self.drift.next().into_iter().chain(self.listen_at) {
             next = next.min(other);
         }

@@ -6,6 +6,7 @@
 pub mod agent;
 mod drift;
 pub mod poll;
+pub mod program;
 mod route;
 mod runs;
 pub mod schedule;

@@ -26,6 +26,7 @@ const OWN_UNITS: &[&str] = &[
     "abide-command.service",
     "abide-validate.service",
     "abide-packages.service",
+    "abide-guard.service",
     "abide-probe.service",
     "abide-check-0.service",
     "abide-check-1.service",
@@ -49,6 +50,8 @@ const OWN_FILES: &[&str] = &[
     "/usr/lib/systemd/system/abide.service",
     "/usr/lib/systemd/system/abide-fetch.service",
     "/etc/systemd/system/multi-user.target.wants/abide.service",
+    "/etc/systemd/system/abide-guard.service",
+    "/etc/systemd/system/multi-user.target.wants/abide-guard.service",
 ];
 
 /// Something that is forbidden, with what forbids it.

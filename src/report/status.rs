@@ -208,6 +208,8 @@ pub struct AgentStatus {
     pub backoff: Option<String>,
     /// When the next full check is due.
     pub next_check: Option<i64>,
+    /// It has itself replaced by the installed program when that is another. The package's scripts look for this.
+    pub renews: bool,
     /// Number of directories, units and databases watched.
     pub watches: usize,
     /// What keeps the agent itself from doing its work.

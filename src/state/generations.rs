@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use super::{Cause, Counts, State, StateError, Watch, from_json, from_json_or_null, to_json};
 use crate::error::Problem;
 use crate::trust::Revision;
+use crate::upgrade::Refused;
 
 /// How many generations are remembered.
 const KEEP: i64 = 200;
@@ -274,12 +275,33 @@ impl State {
         self.fact("pin")
     }
 
-    /// Changes what is known of the pin, or ends it.
+    /// Changes what is known of the pin, or ends it; with it ends what was refused for its sake.
     ///
     /// # Errors
     /// The state cannot be written.
     pub fn set_pin(&mut self, pin: Option<&Pin>) -> Result<(), StateError> {
-        self.set_fact("pin", pin)
+        self.transaction(|transaction| {
+            if pin.is_none() {
+                super::facts::set(transaction, "refused-upgrade", None::<&Refused>)?;
+            }
+            super::facts::set(transaction, "pin", pin)
+        })
+    }
+
+    /// The version of abide that did not work on this host.
+    ///
+    /// # Errors
+    /// The state cannot be read.
+    pub fn refused_upgrade(&self) -> Result<Option<Refused>, StateError> {
+        self.fact("refused-upgrade")
+    }
+
+    /// Notes a version of abide that did not work on this host.
+    ///
+    /// # Errors
+    /// The state cannot be written.
+    pub fn refuse_upgrade(&mut self, refused: &Refused) -> Result<(), StateError> {
+        self.set_fact("refused-upgrade", Some(refused))
     }
 
     /// How often this commit was tried again after the remote had been out of reach for another reason.

@@ -38,6 +38,15 @@ pub struct State {
 }
 
 impl State {
+    /// Makes folder and file where this is the first start, so that the folder's lock can be taken before the state is opened: opening
+    /// changes the tables where another version of abide wrote them, and that one may be in the middle of a run.
+    ///
+    /// # Errors
+    /// Others could have changed it, it was there once and is gone, or the disk is full.
+    pub fn prepare(folder: &Path) -> Result<(), StateError> {
+        open::prepare(folder).map(drop)
+    }
+
     /// Opens the state, and creates it in a new or empty folder.
     ///
     /// # Errors
@@ -167,5 +176,7 @@ fn resource(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Result<crate::r
     })
 }
 
+#[cfg(test)]
+mod migrations;
 #[cfg(test)]
 mod tests;

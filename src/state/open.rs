@@ -98,20 +98,26 @@ pub(super) fn connect(path: &Path, write: bool) -> Result<Connection, StateError
 
 /// Brings an older database, or an empty file, to the present version.
 pub(super) fn migrate(state: &mut State, folder: &Path) -> Result<(), StateError> {
-    let version = check_version(state)?;
-    let newest = known_version();
-    let steps = schema::MIGRATIONS.get(version as usize..).unwrap_or_default();
+    migrate_by(state, folder, schema::MIGRATIONS)
+}
+
+pub(super) fn migrate_by(state: &mut State, folder: &Path, known: &[schema::Step]) -> Result<(), StateError> {
+    let version = version_by(state, known)?;
+    let steps = known.get(version as usize..).unwrap_or_default();
     if !steps.is_empty() {
         if version == 0 {
             state.sql(state.connection.pragma_update(None, "journal_mode", "WAL"))?;
             reach("state: log begun");
         }
+        let newest = count(known);
+        let usable = known.iter().map(|step| step.readable_from).max().unwrap_or(newest);
         state.transaction(|transaction| {
             for step in steps {
-                transaction.execute_batch(step)?;
+                transaction.execute_batch(step.sql)?;
             }
             transaction.pragma_update(None, "application_id", schema::APPLICATION)?;
-            transaction.pragma_update(None, "user_version", newest)
+            transaction.pragma_update(None, "user_version", usable)?;
+            super::facts::set(transaction, schema::FACT, (newest > usable).then_some(&newest))
         })?;
     }
     let marker = folder.join(MARKER);
@@ -126,25 +132,32 @@ pub(super) fn migrate(state: &mut State, folder: &Path) -> Result<(), StateError
     Ok(())
 }
 
-/// The version of the database, if it is one that this program can work with.
+/// The version of the database, if it is one that this program can work with; one that is newer counts as this program's own when the
+/// newer program says that it may.
 pub(super) fn check_version(state: &State) -> Result<u32, StateError> {
+    version_by(state, schema::MIGRATIONS)
+}
+
+pub(super) fn version_by(state: &State, known: &[schema::Step]) -> Result<u32, StateError> {
     let number =
         |pragma: &str| state.sql(state.connection.pragma_query_value(None, pragma, |row| row.get(0)));
-    let version: u32 = number("user_version")?;
+    let usable: u32 = number("user_version")?;
     let application: u32 = number("application_id")?;
-    let known = known_version();
-    match (application, version) {
-        (schema::APPLICATION, version) if version > known => {
-            Err(StateError::Newer { path: state.path.clone(), found: version, known })
+    let known = count(known);
+    match (application, usable) {
+        (schema::APPLICATION, usable) if usable > known => {
+            Err(StateError::Newer { path: state.path.clone(), found: usable, known })
         }
-        (schema::APPLICATION, version) if version > 0 => Ok(version),
+        (schema::APPLICATION, usable) if usable > 0 => {
+            Ok(state.fact::<u32>(schema::FACT)?.unwrap_or(usable).clamp(usable, known))
+        }
         (0, 0) if is_empty(state)? => Ok(0),
         _ => Err(state.damaged("it is not a state database of abide")),
     }
 }
 
-fn known_version() -> u32 {
-    u32::try_from(schema::MIGRATIONS.len()).unwrap_or(u32::MAX)
+fn count(steps: &[schema::Step]) -> u32 {
+    u32::try_from(steps.len()).unwrap_or(u32::MAX)
 }
 
 fn is_empty(state: &State) -> Result<bool, StateError> {

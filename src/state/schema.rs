@@ -1,12 +1,37 @@
 //! The tables, as the list of steps that led to them.
 //!
-//! **Invariant:** a step that was released is never edited; a change is a new step at the end.
+//! A step also says which programs may still use the database after it, so that a host can go back to an earlier version of abide
+//! without losing what it has believed since. `user_version` is the oldest version of the tables whose program may use the file: that
+//! is what each program compares with its own. How far the steps have really come is the fact `schema`, written where it is more.
+//!
+//! **Invariant:** a step that was released is never edited; a change is a new step at the end. An older program is let in only where
+//! it reads and writes everything that trust depends on as before: a step after which a fact has another form, which includes one more
+//! field, is `readable_from` itself.
 
 /// Marks the file as ours (`PRAGMA application_id`): "abde".
 pub(super) const APPLICATION: u32 = 0x6162_6465;
 
+/// The fact that says how many steps were made, where that is more than `user_version` says.
+pub(super) const FACT: &str = "schema";
+
+/// What brings a database from one version to the next.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Step {
+    /// The statements.
+    pub(super) sql: &'static str,
+    /// The oldest version whose program may go on with the database after it.
+    pub(super) readable_from: u32,
+}
+
 /// What brings a database from each version to the next; version 0 is an empty one.
-pub(super) const MIGRATIONS: &[&str] = &["
+pub(super) const MIGRATIONS: &[Step] = &[
+    Step { readable_from: 1, sql: FIRST },
+    // A mark has the introduction since then, and a program of version 1 refuses a mark with a field that it does not know.
+    Step { readable_from: 2, sql: GENERATIONS },
+];
+
+/// Released as 0.1.0.
+const FIRST: &str = "
     -- Single facts: high-water mark, applied revision, suspension, … as JSON; sum is the start of the value's SHA-256.
     CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL, sum BLOB NOT NULL) WITHOUT ROWID;
 
@@ -57,7 +82,9 @@ pub(super) const MIGRATIONS: &[&str] = &["
         resource TEXT NOT NULL, verb TEXT NOT NULL, target TEXT NOT NULL, reason TEXT NOT NULL, since INTEGER NOT NULL,
         run INTEGER NOT NULL, PRIMARY KEY (verb, target, resource, reason)
     ) WITHOUT ROWID;
-", "
+";
+
+const GENERATIONS: &str = "
     -- Every commit that was brought to this host, with what became of it.
     CREATE TABLE generations (
         id INTEGER PRIMARY KEY AUTOINCREMENT, commit_id TEXT NOT NULL, revision TEXT NOT NULL, cause TEXT NOT NULL,
@@ -65,4 +92,4 @@ pub(super) const MIGRATIONS: &[&str] = &["
         standing TEXT NOT NULL, reason TEXT, guarded INTEGER NOT NULL, packages TEXT NOT NULL
     );
     CREATE INDEX generations_commit ON generations (commit_id, id);
-"];
+";

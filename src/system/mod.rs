@@ -31,6 +31,7 @@ pub mod lock;
 
 pub mod places;
 
+pub mod process;
 pub mod reboot;
 
 pub mod replace;

@@ -84,6 +84,58 @@ pub fn keep_link(file: &Path, folder: &Path, name: &str, kept: &[String]) -> std
     std::fs::File::open(folder)?.sync_all()
 }
 
+/// Copies a file as one of abide's own, whole or not at all, with the label that says what a program of this kind may do.
+///
+/// # Errors
+/// The system's; what was there before is then as it was.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a file of abide's own, in a directory that only root can change"
+)]
+pub fn copy(source: &Path, path: &Path, mode: u32) -> std::io::Result<()> {
+    const LABEL: &str = "security.selinux";
+    let folder = path.parent().ok_or_else(|| std::io::Error::other("a path without a folder"))?;
+    let mut name = std::ffi::OsString::from(".");
+    name.push(path.file_name().unwrap_or_default());
+    name.push(".new");
+    let temporary = folder.join(name);
+    let written = (|| {
+        let mut from = std::fs::File::open(source)?;
+        let mut options = std::fs::OpenOptions::new();
+        options.write(true).create(true).truncate(true).mode(0o600);
+        let mut file = options.open(&temporary)?;
+        std::io::copy(&mut from, &mut file)?;
+        let mut label = [0; 256];
+        // Most hosts have none, and a file system that takes none has no policy that asks for one.
+        if let Ok(length) = rustix::fs::fgetxattr(&from, LABEL, &mut label[..]) {
+            let _ = rustix::fs::fsetxattr(&file, LABEL, &label[..length], rustix::fs::XattrFlags::empty());
+        }
+        file.set_permissions(std::fs::Permissions::from_mode(mode))?;
+        file.sync_all()?;
+        std::fs::rename(&temporary, path)?;
+        std::fs::File::open(folder)?.sync_all()
+    })();
+    if written.is_err() {
+        // Nothing more can be done about a temporary file that cannot be removed.
+        let _ = std::fs::remove_file(&temporary);
+    }
+    written
+}
+
+/// Makes a symlink of abide's own, with the folder that it lies in; one that is there already stays.
+///
+/// # Errors
+/// The system's.
+#[expect(clippy::disallowed_methods, reason = "a link of abide's own, in a folder that only root can change")]
+pub fn link(target: &Path, path: &Path) -> std::io::Result<()> {
+    let folder = path.parent().ok_or_else(|| std::io::Error::other("a path without a folder"))?;
+    std::fs::create_dir_all(folder)?;
+    match std::os::unix::fs::symlink(target, path) {
+        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => Err(error),
+        _ => std::fs::File::open(folder)?.sync_all(),
+    }
+}
+
 /// Removes a file of abide's own.
 ///
 /// # Errors
@@ -96,6 +148,23 @@ pub fn remove(path: &Path) -> std::io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_program_is_copied_whole_and_can_be_run() {
+        let folder = tempfile::tempdir().unwrap();
+        let (source, path) = (folder.path().join("source"), folder.path().join("copy"));
+        std::fs::write(&source, vec![7; 3 << 20]).unwrap();
+        copy(&source, &path, 0o700).unwrap();
+        copy(&source, &path, 0o700).unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), std::fs::read(&source).unwrap());
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o700);
+        assert!(copy(&folder.path().join("none"), &path, 0o700).is_err());
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2);
+        let wants = folder.path().join("wants/unit");
+        link(&path, &wants).unwrap();
+        link(&path, &wants).unwrap();
+        assert_eq!(std::fs::read_link(&wants).unwrap(), path);
+    }
 
     #[test]
     fn what_a_dead_process_left_is_swept_away() {

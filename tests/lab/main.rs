@@ -23,3 +23,4 @@ mod self_test;
 mod soak;
 mod support;
 mod trust;
+mod upgrade;

@@ -14,7 +14,7 @@ use crate::support::lab_is_enabled;
 const NEWER: &str = "99.0.0";
 
 /// Long enough for a package transaction on a busy machine.
-const SOON: Duration = Duration::from_secs(90);
+pub(crate) const SOON: Duration = Duration::from_secs(90);
 
 /// The packages of this checkout, and the same contents again with a higher version.
 struct Packages {
@@ -73,7 +73,7 @@ fn rpm() -> Host {
 }
 
 /// A fleet whose hosts get `role`, served inside the host's own network, with the host enrolled.
-struct Enrolled {
+pub(crate) struct Enrolled {
     fleet: Fleet,
     alice: Signer,
     _server: GitServer,
@@ -83,7 +83,7 @@ const ROLE: &str = "[file.\"/etc/by-abide\"]\ncontent = \"abide was here\\n\"\n"
 
 impl Enrolled {
     #[track_caller]
-    fn new(host: &Host, role: &str) -> Enrolled {
+    pub(crate) fn new(host: &Host, role: &str) -> Enrolled {
         let fleet = Fleet::new();
         let alice = fleet.signer("alice");
         let key: Vec<String> = alice.public_key().split(' ').take(2).map(str::to_owned).collect();
@@ -99,7 +99,7 @@ impl Enrolled {
         let introduction = fleet.publish("Begin", &alice, &files);
         let server = GitServer::git(&fleet.repositories(), Place::In(host));
         host.sh(
-            "sed -i 's/^#poll = .*/poll = \"1s\"/; s/^#jitter = .*/jitter = \"0s\"/' /etc/abide/abide.toml",
+            "sed -i 's/^#upgrade-within = .*/upgrade-within = \"8s\"/; s/^#poll = .*/poll = \"1s\"/; s/^#jitter = .*/jitter = \"0s\"/' /etc/abide/abide.toml",
         )
         .success();
         let url = server.url("fleet");
@@ -109,27 +109,27 @@ impl Enrolled {
         Enrolled { fleet, alice, _server: server }
     }
 
-    fn publish(&self, role: &str) -> String {
+    pub(crate) fn publish(&self, role: &str) -> String {
         self.fleet.publish("Change the role", &self.alice, &[("roles/base/role.toml", role)])
     }
 }
 
 /// Waits until the host is as this commit says.
 #[track_caller]
-fn converged(host: &Host, commit: &str) {
+pub(crate) fn converged(host: &Host, commit: &str) {
     host.wait_for(
         &format!("abide status -o json | grep -q '\"commit\": \"{commit}\"' && abide status >/dev/null"),
         SOON,
     );
 }
 
-fn main_process(host: &Host) -> String {
+pub(crate) fn main_process(host: &Host) -> String {
     host.sh("systemctl show --property MainPID --value abide").success()
 }
 
 /// Another process than before, and ready.
 #[track_caller]
-fn restarted(host: &Host, before: &str) {
+pub(crate) fn restarted(host: &Host, before: &str) {
     let before = before.trim();
     let script = format!(
         "[ \"$(systemctl show --property MainPID --value abide)\" != {before} ] && systemctl is-active --quiet abide"
@@ -138,7 +138,7 @@ fn restarted(host: &Host, before: &str) {
 }
 
 #[track_caller]
-fn no_run_was_interrupted(host: &Host) {
+pub(crate) fn no_run_was_interrupted(host: &Host) {
     let history = host.sh("abide history --runs -o json").success();
     assert!(!history.contains("nterrupted"), "{history}");
 }

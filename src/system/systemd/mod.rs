@@ -31,6 +31,22 @@ pub use self::liveness::Liveness;
 pub use self::transient::{Transient, TransientOutput};
 pub use self::watch::{UnitEvent, UnitWatch, enablement, watch};
 
+/// How a service is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Service {
+    /// systemd's word: `active`, `activating`, `failed`, …
+    pub active: String,
+    /// Its main process; 0: none.
+    pub main: u32,
+}
+
+impl Service {
+    /// Whether it is meant to run: a service that starts again and again counts, one that somebody stopped does not.
+    pub fn runs(&self) -> bool {
+        !matches!(self.active.as_str(), "inactive" | "deactivating" | "failed" | "")
+    }
+}
+
 /// A connection to systemd.
 pub struct Systemd {
     runtime: tokio::runtime::Runtime,
@@ -79,6 +95,46 @@ impl Systemd {
     /// systemd refuses or does not answer.
     pub fn daemon_reload(&self) -> Result<(), SystemdError> {
         self.runtime.block_on(self.reload())
+    }
+
+    /// How a service is at this moment.
+    ///
+    /// # Errors
+    /// systemd does not answer.
+    pub fn service(&self, unit: &str) -> Result<Service, SystemdError> {
+        let path = bus::unit_path(unit);
+        let read = async {
+            let calls = [
+                bus::property_call(&path, bus::UNIT, "ActiveState")?,
+                bus::property_call(&path, bus::SERVICE, "MainPID")?,
+            ];
+            let mut answers = self.bus.all(&calls).await?.into_iter();
+            let mut next = || answers.next().unwrap_or(Err(zbus::Error::InvalidReply));
+            let active = units::text(&next()?)?;
+            let main = next()?;
+            let body = main.body();
+            let value: zbus::Variant<'_> = body.deserialize()?;
+            Ok(Service { active, main: value.downcast()? })
+        };
+        self.runtime.block_on(read).map_err(|source| call_error(format!("tell about {unit}"), source))
+    }
+
+    /// Has a service stopped, and does not wait for that.
+    ///
+    /// # Errors
+    /// systemd refuses or does not answer.
+    pub fn stop_later(&self, unit: &str) -> Result<(), SystemdError> {
+        let reply = self.runtime.block_on(self.bus.manager("StopUnit", &(unit, "replace")));
+        reply.map(drop).map_err(|source| call_error(format!("stop {unit}"), source))
+    }
+
+    /// Has a unit restarted, and does not wait for that: it may be the one that asks.
+    ///
+    /// # Errors
+    /// systemd refuses or does not answer.
+    pub fn restart_later(&self, unit: &str) -> Result<(), SystemdError> {
+        let reply = self.runtime.block_on(self.bus.manager("RestartUnit", &(unit, "replace")));
+        reply.map(drop).map_err(|source| call_error(format!("restart {unit}"), source))
     }
 
     async fn reload(&self) -> Result<(), SystemdError> {
