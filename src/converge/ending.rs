@@ -38,7 +38,10 @@ impl Run<'_> {
         if !self.request.dry_run {
             self.tell(target, &plan, &outcome)?;
             self.compact(target);
-            self.fingerprints.save(&self.site.paths.fingerprints())?;
+            // Only a memory of what was read: without it the next run reads more.
+            if let Err(error) = self.fingerprints.save(&self.site.paths.fingerprints()) {
+                self.recorder.keep(error.into());
+            }
         }
         if self.consider_reboot(target, &plan, &outcome)? {
             self.reboot()?;
@@ -270,12 +273,21 @@ impl Run<'_> {
         }
     }
 
-    fn close(&mut self) -> Result<(), Problem> {
-        let took = self.started.elapsed();
+    /// Writes what was told so far. A dry run tells nothing.
+    pub(super) fn keep_told(&mut self) -> Result<(), Problem> {
         if !self.request.dry_run {
             self.state.tell(&self.recorder.take())?;
         }
+        Ok(())
+    }
+
+    fn close(&mut self) -> Result<(), Problem> {
+        let took = self.started.elapsed();
+        self.keep_told()?;
         self.remember_time()?;
+        if !self.request.dry_run {
+            self.state.keep_copy()?;
+        }
         let status = self.recorder.finish(clock::now(), took);
         if !self.request.dry_run && self.request.only.is_empty() {
             save(&self.site.paths.status(), status)

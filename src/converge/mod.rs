@@ -7,6 +7,7 @@ mod ending;
 mod failing;
 mod guards;
 mod health;
+mod mending;
 mod news;
 mod pinned;
 mod planning;
@@ -31,7 +32,7 @@ use crate::report::{EventKind, Recorder};
 use crate::resource::ResourceId;
 use crate::resource::{Content, ContentOrigin};
 use crate::source::{Objects as _, store::Store};
-use crate::state::{Cause, Pin, RunStart, Standing, State};
+use crate::state::{Cause, Pin, Rebuilt, RunStart, Standing, State};
 use crate::system::facts::Facts;
 use crate::system::fs::Fingerprints;
 use crate::system::lock::Lock;
@@ -112,11 +113,8 @@ pub struct Report {
 /// # Errors
 /// The run could not begin, or the state failed under it. Everything else that goes wrong is in the report.
 pub fn converge(site: &Site, request: &Request, progress: &mut Tell<'_>) -> Result<Report, Problem> {
-    let result = attempt(site, request, progress).and_then(|report| match report.again {
-        // What was applied is given up, or what was given up is tried again: each at most once in a run.
-        true => attempt(site, request, progress),
-        false => Ok(report),
-    });
+    let result = converge_with(site, request, None, progress)
+        .or_else(|problem| mending::mend(site, request, problem, progress));
     if let Err(problem) = &result
         && !request.dry_run
         && request.only.is_empty()
@@ -126,8 +124,30 @@ pub fn converge(site: &Site, request: &Request, progress: &mut Tell<'_>) -> Resu
     result
 }
 
-fn attempt(site: &Site, request: &Request, progress: &mut Tell<'_>) -> Result<Report, Problem> {
+fn converge_with(
+    site: &Site,
+    request: &Request,
+    rebuilt: Option<&Rebuilt>,
+    progress: &mut Tell<'_>,
+) -> Result<Report, Problem> {
+    let report = attempt(site, request, rebuilt, progress)?;
+    match report.again {
+        // What was applied is given up, or what was given up is tried again: each at most once in a run.
+        true => attempt(site, request, rebuilt, progress),
+        false => Ok(report),
+    }
+}
+
+fn attempt(
+    site: &Site,
+    request: &Request,
+    rebuilt: Option<&Rebuilt>,
+    progress: &mut Tell<'_>,
+) -> Result<Report, Problem> {
     let mut run = Run::begin(site, request, progress)?;
+    if let Some(rebuilt) = rebuilt {
+        run.report_rebuilt(rebuilt);
+    }
     run.judge_clock()?;
     run.judge_memory()?;
     run.end_suspension()?;
@@ -145,6 +165,8 @@ fn attempt(site: &Site, request: &Request, progress: &mut Tell<'_>) -> Result<Re
     };
     let Some(target) = target else { return run.end_without_revision() };
     run.check_only(&target)?;
+    // What led here outlives a death in the middle of what follows.
+    run.keep_told()?;
     let (target, plan) = run.guarded(target, progress)?;
     let outcome = run.apply(&target, &plan, progress)?;
     let report = run.end(&target, plan, outcome);
@@ -201,6 +223,7 @@ impl<'a> Run<'a> {
         let lock = site.lock(progress)?;
         sweep(site);
         let mut state = State::open(&site.paths.state)?;
+        state.check_copy()?;
         let mut recorder = Recorder::default();
         recorder.status.cause = request.cause.word().to_owned();
         recorder.status.sandbox.clone_from(&request.sandbox);
@@ -313,8 +336,7 @@ impl<'a> Run<'a> {
         if plan.steps.is_empty() && self.state.owed()?.is_empty() {
             return Ok(Outcome::default());
         }
-        // What led here is kept even if the power fails in the middle of it.
-        self.state.tell(&self.recorder.take())?;
+        self.keep_told()?;
         // Contents that lie in the manifest need no store; for the others each resource says what is wrong.
         if let Err(problem) = self.refill(&target.desired.revision().commit) {
             self.recorder.keep(problem);

@@ -33,6 +33,7 @@ pub enum EventKind {
     ClockTrusted,
     ClockReset,
     StateLost,
+    StateRebuilt,
     TrustConfirmed,
     GlassBroken,
     GenerationTried,
@@ -165,6 +166,9 @@ descriptions! {
     ClockReset "723a37fe7a5d74cc5e7d0e616041a1e8" Warning
         "What was remembered of the time was forgotten"
         "An operator ran `abide trust reset-clock`: from now on the clock is believed as it is."
+    StateRebuilt "b7d1f0c3a95e4f2f8a6c1d09e4735b68" Error
+        "The state of this host was put together again"
+        "The database in /var/lib/abide was damaged, older than its copy, or gone. What could be read of it was kept, and what this host believes came from the copy beside it; the event says what is lost. abide goes on by itself, but look for a failing disk.\nResources of which it is not known any more whether abide created them stay when they leave the branch."
     StateLost "d6a810e1ce1f778445084eb75078ea1c" Error
         "This host has lost its state"
         "It has a root of trust, but nothing says which commits it has accepted. Where freshness is required it starts again from the introduction with what a fresh heartbeat names. Elsewhere it applies nothing new until an operator who compared the commit runs `abide trust confirm`."

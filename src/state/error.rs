@@ -90,11 +90,9 @@ impl Explain for StateError {
                 path.display()
             ),
             StateError::Open { .. } => "run as root, and check the file system".into(),
-            StateError::Damaged { path, .. } | StateError::Gone { path } => format!(
-                "restore {0} from a backup; or remove the state folder and enrol the host again with `abide enroll`, \
-                 naming a commit that is not older than the last one this host applied",
-                path.display()
-            ),
+            StateError::Damaged { .. } | StateError::Gone { .. } => {
+                "the next run puts it together again: `abide sync`".into()
+            }
             StateError::Full { .. } => "free some space; abide goes on by itself at the next run".into(),
             StateError::Busy { .. } => "wait for the other abide process to end, then try again".into(),
             StateError::Newer { .. } => {

@@ -122,7 +122,8 @@ impl State {
         self.transaction(|transaction| {
             set(transaction, "high-water", Some(mark))?;
             told.write(transaction)
-        })
+        })?;
+        self.keep_copy()
     }
 
     /// Moves the high-water mark to where an operator, and the walk from the introduction, put it: also backwards.
@@ -137,7 +138,8 @@ impl State {
         self.transaction(|transaction| {
             set(transaction, "high-water", Some(mark))?;
             set(transaction, "nonces", (!spent.is_empty()).then_some(&spent))
-        })
+        })?;
+        self.keep_copy()
     }
 
     /// Nonces of statements that were used, and until when they count.
@@ -153,6 +155,8 @@ impl State {
     /// # Errors
     /// The state cannot be written.
     pub fn forget_mark(&mut self) -> Result<(), StateError> {
+        // First, or it would know a mark that the database does not have.
+        self.forget_copy()?;
         self.transaction(|transaction| {
             set(transaction, "high-water", None::<&Mark>)?;
             set(transaction, "news", None::<&News>)
@@ -244,7 +248,8 @@ impl State {
     /// # Errors
     /// The state cannot be written.
     pub fn set_suspension(&mut self, suspension: Option<&Suspension>) -> Result<(), StateError> {
-        self.set_fact("suspension", suspension)
+        self.set_fact("suspension", suspension)?;
+        self.keep_copy()
     }
 
     /// The last reboot that abide began.
@@ -304,6 +309,20 @@ impl State {
         )
     }
 
+    /// Names and values, as JSON.
+    pub(super) fn all_facts(&self) -> Result<BTreeMap<String, String>, StateError> {
+        let read = || {
+            let mut query = self.connection.prepare_cached("SELECT name, value, sum FROM facts")?;
+            let rows = query.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+            rows.collect::<rusqlite::Result<Vec<(String, String, Vec<u8>)>>>()
+        };
+        let facts = self.sql(read())?;
+        match facts.iter().find(|(_, text, checksum)| *checksum != sum(text)) {
+            Some((name, ..)) => Err(self.damaged(format!("the checksum of `{name}` does not fit"))),
+            None => Ok(facts.into_iter().map(|(name, text, _)| (name, text)).collect()),
+        }
+    }
+
     pub(super) fn fact<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, StateError> {
         let read = || {
             let mut query = self.connection.prepare_cached("SELECT value, sum FROM facts WHERE name = ?1")?;
@@ -345,6 +364,6 @@ pub(super) fn set<T: Serialize>(
 }
 
 /// The first eight bytes of the SHA-256: enough to notice rot, which is all it is for.
-fn sum(text: &str) -> Vec<u8> {
+pub(super) fn sum(text: &str) -> Vec<u8> {
     Sha256::digest(text.as_bytes()).iter().take(8).copied().collect()
 }

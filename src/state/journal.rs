@@ -271,7 +271,7 @@ impl State {
     }
 }
 
-fn owe(transaction: &Transaction<'_>, run: i64, owed: &Owed) -> rusqlite::Result<()> {
+pub(super) fn owe(transaction: &Transaction<'_>, run: i64, owed: &Owed) -> rusqlite::Result<()> {
     let (verb, target) = owed.notification.columns();
     transaction
         .prepare_cached(

@@ -6,6 +6,7 @@
 //! **Invariant:** what was acknowledged is on disk (`synchronous=FULL`), and a database that cannot be read is an error, never an
 //! empty start.
 
+mod copy;
 pub mod error;
 pub mod events;
 pub mod facts;
@@ -15,6 +16,7 @@ pub mod history;
 pub mod inventory;
 pub mod journal;
 mod open;
+mod rebuild;
 mod schema;
 
 pub use error::StateError;
@@ -25,6 +27,7 @@ pub use health::{Watch, Watches};
 pub use history::{Cause, Counts, Run, RunResult, RunStart, StepRecord};
 pub use inventory::Entry;
 pub use journal::{Finished, Intent, Notification, Owed, Unfinished};
+pub use rebuild::{Rebuilt, rebuild};
 
 use crate::failpoint::reach;
 use rusqlite::Connection;

@@ -6,10 +6,11 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::rebuild::READY;
 use super::{State, StateError, schema};
 use crate::failpoint::reach;
 
-const DATABASE: &str = "state.sqlite";
+pub(super) const DATABASE: &str = "state.sqlite";
 
 /// Says that there was a database once: a database that vanished must not become an empty start, because the high-water mark
 /// would vanish with it.
@@ -29,14 +30,15 @@ pub(super) fn prepare(folder: &Path) -> Result<PathBuf, StateError> {
         return Ok(path);
     }
     let path = folder.join(DATABASE);
-    OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&path)
-        .map_err(|source| io(&path, source))?;
+    create(&path)?;
     reach("state: file made");
     Ok(path)
+}
+
+/// Makes an empty file that only root can read.
+pub(super) fn create(path: &Path) -> Result<(), StateError> {
+    let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+    made.map(drop).map_err(|source| io(path, source))
 }
 
 /// The database of a folder, after a look at who could have changed either; `None` before the first start.
@@ -47,6 +49,10 @@ pub(super) fn find(folder: &Path) -> Result<Option<PathBuf>, StateError> {
         return Err(StateError::Unsafe { path: folder.into(), reason: "it is not a folder".into() });
     }
     let created = look(&folder.join(MARKER))?.is_some();
+    if look(&folder.join(READY))?.is_some() {
+        let reason = "putting it together again was interrupted".into();
+        return Err(StateError::Damaged { path, reason });
+    }
     match look(&path)? {
         Some(metadata) if metadata.is_file() && created && metadata.len() == 0 => {
             Err(StateError::Gone { path })
@@ -58,7 +64,7 @@ pub(super) fn find(folder: &Path) -> Result<Option<PathBuf>, StateError> {
     }
 }
 
-fn look(path: &Path) -> Result<Option<Metadata>, StateError> {
+pub(super) fn look(path: &Path) -> Result<Option<Metadata>, StateError> {
     let metadata = match path.symlink_metadata() {
         Ok(metadata) => metadata,
         Err(source) if source.kind() == std::io::ErrorKind::NotFound => return Ok(None),
@@ -102,6 +108,30 @@ pub(super) fn migrate(state: &mut State, folder: &Path) -> Result<(), StateError
 }
 
 pub(super) fn migrate_by(state: &mut State, folder: &Path, known: &[schema::Step]) -> Result<(), StateError> {
+    let marker = folder.join(MARKER);
+    let created = look(&marker)?.is_some();
+    if created && version_by(state, known)? == 0 {
+        // A few bytes are an empty database to SQLite.
+        return Err(StateError::Gone { path: state.path.clone() });
+    }
+    fill_by(state, known)?;
+    if !created {
+        let create = || {
+            OpenOptions::new().write(true).create_new(true).mode(0o600).open(&marker)?.sync_all()?;
+            File::open(folder)?.sync_all()
+        };
+        create().map_err(|source| io(&marker, source))?;
+        reach("state: marker made");
+    }
+    Ok(())
+}
+
+/// The tables, as this version has them.
+pub(super) fn fill(state: &mut State) -> Result<(), StateError> {
+    fill_by(state, schema::MIGRATIONS)
+}
+
+fn fill_by(state: &mut State, known: &[schema::Step]) -> Result<(), StateError> {
     let version = version_by(state, known)?;
     let steps = known.get(version as usize..).unwrap_or_default();
     if !steps.is_empty() {
@@ -119,15 +149,6 @@ pub(super) fn migrate_by(state: &mut State, folder: &Path, known: &[schema::Step
             transaction.pragma_update(None, "user_version", usable)?;
             super::facts::set(transaction, schema::FACT, (newest > usable).then_some(&newest))
         })?;
-    }
-    let marker = folder.join(MARKER);
-    if look(&marker)?.is_none() {
-        let create = || {
-            OpenOptions::new().write(true).create_new(true).mode(0o600).open(&marker)?.sync_all()?;
-            File::open(folder)?.sync_all()
-        };
-        create().map_err(|source| io(&marker, source))?;
-        reach("state: marker made");
     }
     Ok(())
 }

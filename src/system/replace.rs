@@ -84,6 +84,15 @@ pub fn keep_link(file: &Path, folder: &Path, name: &str, kept: &[String]) -> std
     std::fs::File::open(folder)?.sync_all()
 }
 
+/// Gives a file of abide's own another name.
+///
+/// # Errors
+/// The system's.
+#[expect(clippy::disallowed_methods, reason = "a file of abide's own, in a folder that only root can change")]
+pub fn rename(from: &Path, to: &Path) -> std::io::Result<()> {
+    std::fs::rename(from, to)
+}
+
 /// Copies a file as one of abide's own, whole or not at all, with the label that says what a program of this kind may do.
 ///
 /// # Errors

@@ -1,6 +1,8 @@
 //! Never half way: runs that die at every place, damaged memory, full disks, torn writes.
 
+mod damage;
 mod kills;
+mod torn;
 
 use std::path::PathBuf;
 use std::sync::OnceLock;
