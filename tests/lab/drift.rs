@@ -135,6 +135,25 @@ fn drift_among_more_events_than_the_kernel_queues_is_healed() {
 }
 
 #[test]
+fn what_changes_between_the_look_and_the_watch_is_not_missed() {
+    if !lab_is_enabled() {
+        return;
+    }
+    // The guard keeps a run busy after it has looked at the paths.
+    let role = "[directory.\"/srv/gap\"]\n[directory.\"/srv/gap/folder\"]\n\
+        [file.\"/srv/gap/folder/file\"]\ncontent = \"declared\\n\"\n\
+        [command.slow]\nargv = [\"true\"]\nunless = [\"sh\", \"-c\", \"touch /run/looked; sleep 1\"]\n";
+    let site = small("gap", role);
+    site.host.wait_for("not() { ! \"$@\"; }; rm -f /run/looked; sleep 2; not test -e /run/looked", PATIENCE);
+    // Another folder with the same in it: it is not watched before the run that this causes has ended.
+    site.holds(
+        "cd /srv/gap; cp -a folder other; mv folder old; mv other folder
+         until test -e /run/looked; do sleep 0.02; done; echo edited >folder/file",
+    );
+    site.host.wait_for("grep -qx declared /srv/gap/folder/file", Duration::from_secs(10));
+}
+
+#[test]
 fn units_are_looked_at_again_when_the_bus_comes_back() {
     if !lab_is_enabled() {
         return;

@@ -103,7 +103,9 @@ impl Soak {
 fn measure(host: &Host) -> Measure {
     let said = host
         .sh("pid=$(systemctl show -P MainPID abide)
-             echo $pid; awk '/^Pss:/ { print $2 }' /proc/$pid/smaps_rollup; ls /proc/$pid/fd | wc -l
+             echo $pid; awk '/^Pss:/ { print $2 }' /proc/$pid/smaps_rollup
+             # A poll or a run that is under way has some of its own; the fewest of several looks are those that stay.
+             for n in $(seq 30); do ls /proc/$pid/fd | wc -l; sleep 0.1; done | sort -n | head -n 1
              du -sk /var/lib/abide | cut -f1; du -sk /var/lib/abide-fetch | cut -f1")
         .success();
     let numbers: Vec<u64> = said.lines().map(|line| line.trim().parse().expect("a number")).collect();
