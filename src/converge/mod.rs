@@ -359,6 +359,7 @@ impl<'a> Run<'a> {
 /// Removes what dead runs left of abide's own files; what cannot be removed is in nobody's way.
 fn sweep(site: &Site) {
     replace::sweep(&site.paths.state);
+    replace::sweep(&site.paths.generations());
     replace::sweep(&site.paths.run);
     let _ = fs::clean_temporaries(&BTreeSet::from([site.paths.state.clone()]), "");
 }

@@ -147,7 +147,10 @@ fn everything_is_read_only() {
     );
     let output = site.abide(&["sync", "--no-fetch"]);
     let said = format!("{}{}", output.stdout, output.stderr);
-    assert!(output.code == 2 && said.contains("[E") && said.contains("read-only"), "{output:#?}");
+    assert!(
+        output.code == 2 && said.contains("[E") && said.to_lowercase().contains("read-only"),
+        "{output:#?}"
+    );
     let status = site.status();
     assert_eq!(status["run"]["health"], "Degraded", "{status:#}");
     site.holds("test $(cat /srv/one) = 1; for path in /etc /srv /var/lib/abide; do umount -l $path; done");

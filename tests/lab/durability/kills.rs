@@ -178,6 +178,7 @@ content = "found\n"
             test $(cat /srv/found) = found",
         gone: "test \"$(cd /srv; find . | sort | xargs)\" = '. ./changed-found ./found ./own ./own/link ./stays'",
         places: 60,
+        every: 3,
         ..Case::default()
     }
     .prove();
