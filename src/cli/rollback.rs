@@ -4,7 +4,7 @@ use clap::Args;
 
 use super::suspend::who;
 use super::sync::{self, converge_by_hand};
-use super::{Answer, CommandError, Global, need_root};
+use super::{Answer, CommandError, FAILED, Global, OK, need_root};
 use crate::converge::{Request, Site};
 use crate::error::{Code, Explain, Problem};
 use crate::report::{Event, EventKind, journal};
@@ -110,7 +110,9 @@ pub fn run(global: &Global, arguments: &Arguments) -> Answer {
     };
     let (pin, dry_run) = (arguments.dry_run.then_some(pin), arguments.dry_run);
     let request = Request { dry_run, pin, sandbox: Some(sandbox), ..Request::default() };
-    converge_by_hand(global, &site, &request)
+    let status = converge_by_hand(global, &site, &request)?;
+    let whole = status.problems.is_empty() && status.differing.is_empty();
+    Ok(if whole || dry_run { OK } else { FAILED })
 }
 
 /// What is to be kept from now on; on record already, unless it is only to be shown.

@@ -20,7 +20,7 @@ use crate::system::sandbox::{self, Confinement, Rules, Surroundings};
 /// Fetches, proves, plans and applies, now.
 #[derive(Args)]
 #[command(
-    after_help = "Exit code: 0 the host is as the branch declares, 2 it is not, 3 it is not because applying is suspended or a window is not open.\n\nExample:\n  abide sync\n  \
+    after_help = "Exit code: 0 the host is as the branch declares, 2 it is not, 3 not yet: applying is suspended, a window is not open, or the commit is on trial.\n\nExample:\n  abide sync\n  \
     abide sync --dry-run\n  abide sync --only file:/etc/motd --only service:nginx"
 )]
 pub struct Arguments {
@@ -105,27 +105,33 @@ pub fn run(global: &Global, arguments: &Arguments) -> Answer {
         pin: None,
         sandbox: Some(sandbox),
     };
-    let code =
-        if by_hand { converge_by_hand(global, &site, &request)? } else { converge_as_told(&site, &request)? };
-    Ok(if polled { code } else { FAILED })
+    let status = match by_hand {
+        true => converge_by_hand(global, &site, &request)?,
+        false => converge_as_told(&site, &request)?,
+    };
+    Ok(if polled { exit_code(&status) } else { FAILED })
 }
 
 /// Converges for the agent: nobody watches.
-fn converge_as_told(site: &Site, request: &Request) -> Answer {
+fn converge_as_told(site: &Site, request: &Request) -> Result<status::RunStatus, Problem> {
     let report = converge(site, request, &mut |progress| match progress {
         // The journal has what is done when it is done; what is waited for is worth an entry before.
         Progress::Waiting(text) => journal::note(text),
         Progress::Doing(_) => {}
     })?;
-    Ok(exit_code(&report.status))
+    Ok(report.status)
 }
 
 /// Converges, and shows it to whoever asked for it.
-pub(super) fn converge_by_hand(global: &Global, site: &Site, request: &Request) -> Answer {
+pub(super) fn converge_by_hand(
+    global: &Global,
+    site: &Site,
+    request: &Request,
+) -> Result<status::RunStatus, Problem> {
     let report = converge(site, request, &mut |progress| terminal::progress(progress))?;
     terminal::progress_done();
     global.print(&report.status, || render(&report, request.dry_run));
-    Ok(exit_code(&report.status))
+    Ok(report.status)
 }
 
 /// Puts the sandbox around this process, once there is nothing left to do that leaves it.
@@ -138,7 +144,7 @@ pub(super) fn confine(site: &Site, by_hand: bool) -> Result<Confinement, Problem
 
 fn exit_code(status: &status::RunStatus) -> u8 {
     let well = status.sync == Sync::Synced && status.health == Health::Healthy;
-    let held = status.suspended.is_some() || status.waiting.is_some();
+    let held = status.suspended.is_some() || status.waiting.is_some() || status.trial.is_some();
     match (well, status.problems.is_empty() && status.counts.failed + status.counts.skipped == 0 && held) {
         (true, _) => OK,
         (false, true) => WAITS,

@@ -29,7 +29,7 @@ fn an_operator_returns_and_goes_on() {
     assert_eq!(before, after, "a dry run changed the host");
     site.settled();
 
-    site.abide(&["rollback", "--reason", "checkout is slow"]);
+    site.abide(&["rollback", "--reason", "checkout is slow"]).success();
     is_former(&site);
     let status = site.status();
     assert_eq!(status["run"]["pinned"]["generation"], 1, "{status:#}");
@@ -76,13 +76,13 @@ fn stays(site: &Site) {
 fn a_newer_commit_ends_it(site: &Site) {
     // What was kept of it cannot be read: it is proven and rendered anew.
     site.holds("echo x >/var/lib/abide/generations/1");
-    site.abide(&["rollback", "1"]);
+    site.abide(&["rollback", "1"]).success();
     is_former(site);
     site.abide(&["suspend", "--reason", "look"]).success();
     let output = site.abide(&["rollback"]);
     assert!(output.code == 2 && output.stderr.contains("E843"), "{output:#?}");
     site.abide(&["resume"]).success();
-    site.abide(&["rollback", "1"]);
+    site.abide(&["rollback", "1"]).success();
     is_former(site);
     // Even one that reverts to what is kept: it is the branch's word.
     let commit = site.declare(&LATTER.replace("latter\\n", "newest\\n"));
@@ -150,7 +150,7 @@ fn what_was_there_before_comes_back() {
     site.converged(&format!("{FORMER}{more}"));
     site.holds("grep -q otherwise /etc/adopted");
 
-    site.abide(&["rollback", "1"]);
+    site.abide(&["rollback", "1"]).success();
     assert_eq!(site.host.sh(original).success(), before);
     is_former(&site);
     stays_as(&site, original, &before);
@@ -195,6 +195,6 @@ fn packages_return_to_the_versions_that_they_had() {
     let newest = version();
     site.converged(&declared("version = \"1.0*\"\nallow-downgrade = true"));
     assert_eq!(version(), former);
-    site.abide(&["rollback"]);
+    site.abide(&["rollback"]).success();
     assert_eq!(version(), newest);
 }
