@@ -110,7 +110,7 @@ pub fn run(global: &Global, arguments: &Arguments) -> Answer {
     };
     let (pin, dry_run) = (arguments.dry_run.then_some(pin), arguments.dry_run);
     let request = Request { dry_run, pin, sandbox: Some(sandbox), ..Request::default() };
-    let status = converge_by_hand(global, &site, &request)?;
+    let status = converge_by_hand(global, &site, &request, false)?;
     let whole = status.problems.is_empty() && status.differing.is_empty();
     Ok(if whole || dry_run { OK } else { FAILED })
 }

@@ -106,7 +106,7 @@ pub fn run(global: &Global, arguments: &Arguments) -> Answer {
         sandbox: Some(sandbox),
     };
     let status = match by_hand {
-        true => converge_by_hand(global, &site, &request)?,
+        true => converge_by_hand(global, &site, &request, !arguments.no_fetch)?,
         false => converge_as_told(&site, &request)?,
     };
     Ok(if polled { exit_code(&status) } else { FAILED })
@@ -122,14 +122,22 @@ fn converge_as_told(site: &Site, request: &Request) -> Result<status::RunStatus,
     Ok(report.status)
 }
 
-/// Converges, and shows it to whoever asked for it.
+/// Converges, and shows it to whoever asked for it. What only waits for the remote to be reached again is judged at once, where it may
+/// be polled.
 pub(super) fn converge_by_hand(
     global: &Global,
     site: &Site,
     request: &Request,
+    poll: bool,
 ) -> Result<status::RunStatus, Problem> {
-    let report = converge(site, request, &mut |progress| terminal::progress(progress))?;
+    let mut report = converge(site, request, &mut |progress| terminal::progress(progress))?;
     terminal::progress_done();
+    if poll && report.status.trial.as_ref().is_some_and(|trial| trial.poll) && fetch(site) {
+        let again = Request { cause: Cause::Trial, sandbox: request.sandbox.clone(), ..Request::default() };
+        let status = converge(site, &again, &mut |progress| terminal::progress(progress))?.status;
+        terminal::progress_done();
+        report.status = status::RunStatus { counts: report.status.counts, ..status };
+    }
     global.print(&report.status, || render(&report, request.dry_run));
     Ok(report.status)
 }

@@ -123,6 +123,8 @@ impl Sturdy {
         self.host.sh("echo spoilt > /etc/managed.conf; systemctl stop app").success();
         let healed = format!("grep -qx 'version {version}' /etc/managed.conf && systemctl -q is-active app");
         self.host.wait_for(&healed, SOON);
+        // Corrections in a row look like a fight; let the agent forget them.
+        self.host.sh("systemctl restart abide").success();
     }
 }
 
