@@ -156,12 +156,14 @@ fn a_remote_may_fail_in_every_way() {
     site.publish("2", "");
     site.well_at("2");
     // Without a network packets are lost, and what is asked for by hand says so, too.
-    site.host.sh("ip link set lo down").success();
+    let lose =
+        "add table ip lost; add chain ip lost input { type filter hook input priority 0; policy drop; }";
+    site.host.sh(&format!("nft '{lose}'")).success();
     site.degraded("E108", "2");
     let said = site.abide(&["sync"]);
     assert_eq!(said.code, 2, "{said:?}");
     assert!(said.stderr.contains("[E108]") && said.stderr.contains("do: "), "{said:?}");
-    site.host.sh("ip link set lo up").success();
+    site.host.sh("nft delete table ip lost").success();
     site.well_at("2");
 }
 
