@@ -12,6 +12,7 @@
 
 use std::collections::HashMap;
 use std::fs;
+use std::io::ErrorKind;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, lchown, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -265,13 +266,11 @@ impl Drifter {
             }
             6 => self.rename_away(path),
             7 => {
-                fs::remove_file(path).unwrap();
-                fs::create_dir(path).unwrap();
+                insist(|| fs::remove_file(path).and_then(|()| fs::create_dir(path)));
                 "replaced by a directory"
             }
             8 => {
-                fs::remove_file(path).unwrap();
-                symlink("/etc/passwd", path).unwrap();
+                insist(|| fs::remove_file(path).and_then(|()| symlink("/etc/passwd", path)));
                 "replaced by a symlink"
             }
             _ => {
@@ -286,18 +285,19 @@ impl Drifter {
     fn folder(&mut self, path: &Path) -> &'static str {
         match self.dice.below(5) {
             0 => {
-                fs::remove_dir_all(path).unwrap();
+                insist(|| fs::remove_dir_all(path));
                 "removed"
             }
             1 => {
-                fs::remove_dir_all(path).unwrap();
-                fs::create_dir(path).unwrap();
+                insist(|| fs::remove_dir_all(path).and_then(|()| fs::create_dir(path)));
                 "removed and made again, empty"
             }
             2 => {
-                let target = self.aside();
-                fs::rename(path, &target).unwrap();
-                symlink(target, path).unwrap();
+                insist(|| {
+                    let target = self.aside();
+                    fs::rename(path, &target)?;
+                    symlink(target, path)
+                });
                 "replaced by a symlink to itself"
             }
             3 => {
@@ -418,4 +418,21 @@ impl Drifter {
         self.away += 1;
         format!("/srv/away/{}", self.away).into()
     }
+}
+
+/// Changes something that may be healed in the middle of it.
+fn insist(mut change: impl FnMut() -> std::io::Result<()>) {
+    for _ in 0..1000 {
+        match change() {
+            Ok(()) => return,
+            Err(error) => assert!(
+                matches!(
+                    error.kind(),
+                    ErrorKind::AlreadyExists | ErrorKind::NotFound | ErrorKind::DirectoryNotEmpty
+                ),
+                "{error}"
+            ),
+        }
+    }
+    panic!("somebody is always faster");
 }
