@@ -199,7 +199,9 @@ fn wait(global: &Global, site: &Site) -> Answer {
             (Some(note), Some(run)) => note.failures > 0 || run.seen.as_deref() == Some(note.tip.as_str()),
             _ => false,
         };
-        if let Some(run) = now.filter(|_| done && caught_up) {
+        // A commit on trial may still be given up.
+        let decided = now.as_ref().is_some_and(|run| run.trial.is_none() || run.pinned.is_some());
+        if let Some(run) = now.filter(|_| done && caught_up && decided) {
             terminal::progress_done();
             let code = exit_code(&run);
             global.print(&run, || headline(&run));
