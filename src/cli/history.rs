@@ -85,7 +85,7 @@ fn render_generations(generations: &[Generation], in_force: Option<i64>, now: i6
             escaped(&revision.summary),
         );
         if let Some(reason) = &generation.reason {
-            let _ = writeln!(text, "        {}", escaped(&reason.to_string()));
+            let _ = writeln!(text, "        [{}] {}", reason.code, escaped(&reason.what));
         }
     }
     text

@@ -246,6 +246,10 @@ fn render(report: &Report, dry_run: bool) -> String {
         text.push_str("     do: wait, or run `abide sync --ignore-windows`\n");
     }
     let counts = run.counts;
+    if let Some(pin) = &run.pinned {
+        let until = "until a newer commit arrives, or `abide resume`";
+        let _ = writeln!(text, "{} generation {} is kept {until}", paint("→", Style::Odd), pin.generation);
+    }
     let _ = write!(text, "{}", headline(run));
     let _ = writeln!(
         text,

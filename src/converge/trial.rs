@@ -341,7 +341,9 @@ impl Run<'_> {
             reason.why.push("no earlier commit was good on this host: there is nothing to return to".into());
             return self.stay(generation, reason);
         };
-        let message = format!("{}: the host returns to generation {}, {}", reason, good.id, good.revision);
+        let Problem { code, what, .. } = &reason;
+        let message =
+            format!("[{code}] {what}: the host returns to generation {}, {}", good.id, good.revision);
         let pin = Pin {
             generation: good.id,
             commit: good.revision.commit.clone(),
