@@ -6,7 +6,7 @@
 //!   and where it stands;
 //! - `ABIDE_DIE_AT=17` or `ABIDE_DIE_AT='files: renamed#2'` ends the process there, at once and without any cleaning.
 //!
-//! In unit tests a death unwinds to [`lives`], and whoever cleans when dropped asks [`is_dead`] first.
+//! In unit tests a death unwinds to `lives`, and whoever cleans when dropped asks [`is_dead`] first.
 
 /// Passes a place where the process can be made to die.
 #[cfg(not(any(test, feature = "failpoints")))]

@@ -194,7 +194,10 @@ impl Drifter {
             let parts = thing.parts();
             let rested = |part: &Thing| {
                 let times = self.times.get(part).into_iter().flatten();
-                times.filter(|time| now.duration_since(**time) < Duration::from_secs(61)).count() < PEACE
+                let recent =
+                    times.filter(|time| now.duration_since(**time) < Duration::from_secs(61)).count();
+                // The service of a unit is corrected with the unit's file, and again when it is looked at after that.
+                recent < if matches!(part, Thing::Unit(_)) { PEACE / 2 } else { PEACE }
             };
             if parts.iter().all(|part| rested(part) && !busy.contains(part)) && thing.healed() {
                 for part in parts {
