@@ -163,7 +163,7 @@ impl Run<'_> {
             let problem = PinError::GivenUp {
                 from: short(&pin.from).into(),
                 generation: pin.generation,
-                reason: pin.reason.what.clone(),
+                reason: format!("[{}] {}", pin.reason.code, pin.reason.what),
                 remedy: pin.reason.remedy.clone(),
             };
             self.recorder.keep(problem.into());

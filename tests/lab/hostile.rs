@@ -118,6 +118,9 @@ fn a_hostile_fetcher_is_not_believed() {
     victim.replaced("lie");
     let status = victim.suffers("E127");
     assert_eq!(status["run"]["revision"]["commit"], victim.site.introduction, "{status:#}");
+    // Whoever was just started has heard no fetcher yet.
+    let heard = "test -n \"$(abide status | grep 'by its own words')\"";
+    victim.site.host.wait_for(heard, Duration::from_secs(30));
     let shown = victim.site.abide(&["status"]).stdout;
     assert!(!shown.contains('\u{1b}') && !shown.contains('\u{202e}'), "{shown:?}");
     assert!(!shown.lines().any(|line| line.starts_with("forged")), "{shown}");
