@@ -52,6 +52,18 @@ impl Paths {
         self.state.join("desired")
     }
 
+    /// The options that have another abide work on the same folders.
+    pub fn options(&self) -> Vec<String> {
+        let folders = [
+            ("--config-dir", &self.config),
+            ("--state-dir", &self.state),
+            ("--spool-dir", &self.spool),
+            ("--run-dir", &self.run),
+        ];
+        let each = folders.into_iter();
+        each.flat_map(|(option, folder)| [option.to_owned(), folder.to_string_lossy().into_owned()]).collect()
+    }
+
     /// The desired states of earlier generations, by number.
     pub fn generations(&self) -> PathBuf {
         self.state.join("generations")

@@ -3,6 +3,7 @@
 //! Only of what abide did not make and had not changed before: everything else an earlier generation declares, or prune removes.
 
 use serde::{Deserialize, Serialize};
+use std::cell::Cell;
 use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 
@@ -30,7 +31,7 @@ impl Originals {
         desired: &[Declared],
         known: &HashSet<ResourceId>,
         observed: &Observed,
-        mut bytes: u64,
+        bytes: u64,
     ) -> Originals {
         let first =
             |step: &&Step| !step.prune && !step.report_only && !step.sensitive && !step.change.creates;
@@ -41,17 +42,18 @@ impl Originals {
             .map(|step| &step.resource)
             .filter(|id| !known.contains(*id))
             .collect();
+        let left = Cell::new(bytes);
+        let read = |path: &Path| {
+            let size = std::fs::symlink_metadata(path).map_or(u64::MAX, |metadata| metadata.len());
+            // Looked at before it is read: it may be larger than the memory.
+            left.set(left.get().checked_sub(size)?);
+            fs::read(path).ok().flatten()
+        };
         let mut originals = Originals::default();
         for declared in desired.iter().filter(|declared| touched.contains(&declared.id)) {
-            let size =
-                |path: &Path| std::fs::symlink_metadata(path).map_or(u64::MAX, |metadata| metadata.len());
-            let read = |path: &Path| fs::read(path).ok().flatten().filter(|_| size(path) <= bytes);
             let Some(resource) = declared.resource.found(&Before { host: observed, read: &read }) else {
                 continue;
             };
-            if declared.id.kind == "file" {
-                bytes = bytes.saturating_sub(size(Path::new(&declared.id.name)));
-            }
             let installed =
                 observed.packages.get(&declared.id.name).and_then(|state| state.installed.clone());
             if let Some(version) = installed.filter(|_| declared.id.kind == "package") {

@@ -27,14 +27,7 @@ pub fn start(
         argv.push("--rehash".into());
     }
     argv.extend(leave.iter().flat_map(|resource| ["--leave".to_owned(), resource.to_string()]));
-    for (option, folder) in [
-        ("--config-dir", &paths.config),
-        ("--state-dir", &paths.state),
-        ("--spool-dir", &paths.spool),
-        ("--run-dir", &paths.run),
-    ] {
-        argv.extend([option.to_owned(), folder.to_string_lossy().into_owned()]);
-    }
+    argv.extend(paths.options());
     move || {
         let output = exec::run(&Program { timeout: LONGEST, ..Program::new(argv) })?;
         match output.code {

@@ -16,56 +16,52 @@ use super::select::template_problem;
 use super::template::{Engine, Scope, to_template};
 use super::tree::Tree;
 use crate::resource::{
-    Common, Content, Declaration, DeclareError, Declared, Enforce, KINDS, Kind, Relations, ResourceId,
+    Common, Content, Declaration, DeclareError, Declared, Enforce, Field, KINDS, Kind, Relations, ResourceId,
 };
 
 /// The fields that every kind has, for suggestions, the reference and the schema.
-pub const COMMON: &[crate::resource::Field] = &[
-    field("after", "list of resources", "[]", "Applied after these, such as `[\"package:nginx\"]`."),
-    field("before", "list of resources", "[]", "Applied before these."),
-    field(
+pub const COMMON: &[Field] = &[
+    Field::new("after", "list of resources", "[]", "Applied after these, such as `[\"package:nginx\"]`."),
+    Field::new("before", "list of resources", "[]", "Applied before these."),
+    Field::new(
         "when",
         "expression",
         "",
         "Only declared on hosts for which this is true, such as `\"host.os.family == 'debian'\"`.",
     ),
-    field(
+    Field::new(
         "for-each",
         "list, table or expression",
         "",
         "One resource per item; the name and the fields can use `item`.",
     ),
-    field(
+    Field::new(
         "prune",
         "boolean",
         "true",
         "Removed from the host again when it leaves the branch, if abide had created it.",
     ),
-    field(
+    Field::new(
         "enforce",
         "boolean or \"warn\"",
         "true",
         "`\"warn\"` only reports drift; `false` does not even look.",
     ),
-    field("ignore", "list of strings", "[]", "Fields whose drift is not looked at."),
-    field("wave", "integer", "0", "Resources of a lower wave come first."),
-    field(
+    Field::new("ignore", "list of strings", "[]", "Fields whose drift is not looked at."),
+    Field::new("wave", "integer", "0", "Resources of a lower wave come first."),
+    Field::new(
         "only-in-window",
         "string",
         "",
         "Changed only while a window of this name is open, see `[[windows]]`; until then it waits, with what depends on it.",
     ),
-    field("sensitive", "boolean", "false", "Content and values are never shown in diffs, journal or state."),
+    Field::new(
+        "sensitive",
+        "boolean",
+        "false",
+        "Content and values are never shown in diffs, journal or state.",
+    ),
 ];
-
-const fn field(
-    name: &'static str,
-    kind: &'static str,
-    default: &'static str,
-    doc: &'static str,
-) -> crate::resource::Field {
-    crate::resource::Field { name, kind, default, doc }
-}
 
 /// A resource that names another.
 pub(crate) struct Reference {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use super::node::{Node, Value};
 use crate::config::Span;
-use crate::resource::{DeclareError, Origin, ResourceId};
+use crate::resource::{DeclareError, Field, Origin, ResourceId};
 pub use crate::system::probe::Probe;
 
 /// One `[health.name]`.
@@ -92,58 +92,59 @@ impl Wanted {
 }
 
 /// Fields with their types and meaning, for the reference and the schema.
-pub const FIELDS: &[crate::resource::Field] = &[
-    field("http", "string", "", "URL that must answer. Redirects are answers of their own and not followed."),
-    field("tcp", "string", "", "`host:port` that must accept a connection."),
-    field("unit", "string", "", "Unit that must be active; `nginx` is `nginx.service`."),
-    field("command", "list of strings", "", "Program and arguments that must exit with 0."),
-    field("file", "path", "", "File that must have changed within `max-age`."),
-    field(
+pub const FIELDS: &[Field] = &[
+    Field::new(
+        "http",
+        "string",
+        "",
+        "URL that must answer. Redirects are answers of their own and not followed.",
+    ),
+    Field::new("tcp", "string", "", "`host:port` that must accept a connection."),
+    Field::new("unit", "string", "", "Unit that must be active; `nginx` is `nginx.service`."),
+    Field::new("command", "list of strings", "", "Program and arguments that must exit with 0."),
+    Field::new("file", "path", "", "File that must have changed within `max-age`."),
+    Field::new(
         "for",
         "list of resources",
         "[]",
         "Resources that are not well when this fails, such as `[\"service:nginx\"]`. Where none of them is declared, the check is not, either.",
     ),
-    field(
+    Field::new(
         "status",
         "string or integer",
         "\"200-299\"",
         "Only with `http`: the answers that are good, such as `204` or `\"200-299, 401\"`.",
     ),
-    field("body", "string", "", "Only with `http`: text that the first mebibyte of the answer must contain."),
-    field(
+    Field::new(
+        "body",
+        "string",
+        "",
+        "Only with `http`: text that the first mebibyte of the answer must contain.",
+    ),
+    Field::new(
         "verify",
         "boolean",
         "true",
         "Only with `http`: whether the certificate of an `https` server must be good for its name and be signed by an authority that the host knows.",
     ),
-    field("user", "string", "\"root\"", "Only with `command`: who runs the program."),
-    field("max-age", "duration", "", "Only with `file`: the age allowed, such as `\"10m\"`."),
-    field(
+    Field::new("user", "string", "\"root\"", "Only with `command`: who runs the program."),
+    Field::new("max-age", "duration", "", "Only with `file`: the age allowed, such as `\"10m\"`."),
+    Field::new(
         "start-period",
         "duration",
         "\"0s\"",
         "Time to start, after which `within` begins: so long failures count for nothing.",
     ),
-    field("within", "duration", "\"30s\"", "Time in which the check must be good."),
-    field(
+    Field::new("within", "duration", "\"30s\"", "Time in which the check must be good."),
+    Field::new(
         "stable-for",
         "duration",
         "\"0s\"",
         "So long it must be good without interruption; it may begin at the end of `within`.",
     ),
-    field("interval", "duration", "\"1s\"", "Time between two looks while a commit is on trial."),
-    field("timeout", "duration", "\"5s\"", "Time that one look may take; at most a minute."),
+    Field::new("interval", "duration", "\"1s\"", "Time between two looks while a commit is on trial."),
+    Field::new("timeout", "duration", "\"5s\"", "Time that one look may take; at most a minute."),
 ];
-
-const fn field(
-    name: &'static str,
-    kind: &'static str,
-    default: &'static str,
-    doc: &'static str,
-) -> crate::resource::Field {
-    crate::resource::Field { name, kind, default, doc }
-}
 
 impl Health {
     /// Reads a rendered table, without `for`.

@@ -26,19 +26,16 @@ pub struct Rollback {
 
 /// Fields with their types and meaning, for the reference and the schema.
 pub const FIELDS: &[Field] = &[
-    field("health", "boolean", "When a health check fails for good."),
-    field("apply", "boolean", "When a resource cannot be brought to its declared state."),
-    field(
+    Field::new("health", "boolean", "", "When a health check fails for good."),
+    Field::new("apply", "boolean", "", "When a resource cannot be brought to its declared state."),
+    Field::new(
         "remote",
         "string",
+        "",
         "When the remote is out of reach afterwards: `\"network\"`, after changes that the way to it may depend on; `\"always\"`; `\"never\"`.",
     ),
-    field("remote-within", "duration", "Time in which the remote must be reached again."),
+    Field::new("remote-within", "duration", "", "Time in which the remote must be reached again."),
 ];
-
-const fn field(name: &'static str, kind: &'static str, doc: &'static str) -> Field {
-    Field { name, kind, default: "", doc }
-}
 
 impl Rollback {
     /// Reads the table.

@@ -9,7 +9,7 @@ use super::document;
 use super::node::{Node, Value};
 use super::tree::Tree;
 use crate::config::Reboot;
-use crate::resource::{DeclareError, KINDS, ResourceId, fields::matches_pattern};
+use crate::resource::{DeclareError, Field, KINDS, ResourceId, fields::matches_pattern};
 use crate::schedule::{Window, WindowFields, reboot};
 use crate::trust::policy::last_second;
 
@@ -44,36 +44,27 @@ pub struct Confirmation {
 }
 
 /// Fields of `[[confirm]]`, for the reference and the schema.
-pub const CONFIRM_FIELDS: &[crate::resource::Field] = &[
-    field(
+pub const CONFIRM_FIELDS: &[Field] = &[
+    Field::new(
         "remove",
         "list of strings",
         "[]",
         "Resources that may be removed although it is more than `prune-limit`: `kind:name`, with `*` and `?`. A refused prune shows the lines to write.",
     ),
-    field(
+    Field::new(
         "change",
         "list of strings",
         "[]",
         "Resources that one new revision may change although they are more than `change-limit`.",
     ),
-    field(
+    Field::new(
         "until",
         "string",
         "",
         "The day on which it ends, such as `\"2026-12-24\"`, or a time with its offset. Required.",
     ),
-    field("reason", "string", "", "Why, for readers."),
+    Field::new("reason", "string", "", "Why, for readers."),
 ];
-
-const fn field(
-    name: &'static str,
-    kind: &'static str,
-    default: &'static str,
-    doc: &'static str,
-) -> crate::resource::Field {
-    crate::resource::Field { name, kind, default, doc }
-}
 
 #[derive(Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]

@@ -198,7 +198,7 @@ pub enum UnitAction {
 }
 
 /// A user to create, change or remove.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UserAction {
     /// Login name.
     pub name: String,
@@ -231,7 +231,7 @@ pub struct UserAction {
 }
 
 /// A group to create, change or remove.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GroupAction {
     /// Name.
     pub name: String,

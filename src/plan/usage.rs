@@ -151,22 +151,7 @@ mod tests {
     use crate::plan::{GroupAction, PackageAction, PackageOptions, UserAction};
 
     fn user_gone(name: &str) -> Effect {
-        Effect::User(UserAction {
-            name: name.into(),
-            absent: true,
-            remove_home: false,
-            system: false,
-            uid: None,
-            group: None,
-            groups: None,
-            home: None,
-            create_home: false,
-            shell: None,
-            comment: None,
-            password: None,
-            locked: None,
-            expires: None,
-        })
+        Effect::User(UserAction { name: name.into(), absent: true, ..UserAction::default() })
     }
 
     fn group_gone(name: &str) -> Effect {

@@ -178,6 +178,18 @@ pub struct Field {
     pub doc: &'static str,
 }
 
+impl Field {
+    /// A row of a table of fields.
+    pub const fn new(
+        name: &'static str,
+        kind: &'static str,
+        default: &'static str,
+        doc: &'static str,
+    ) -> Field {
+        Field { name, kind, default, doc }
+    }
+}
+
 /// What a kind has to do.
 pub trait Resource: Sized {
     /// The word in `[kind.name]`.

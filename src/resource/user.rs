@@ -423,22 +423,7 @@ impl User {
 
     /// An action that leaves everything as it is.
     fn action(&self) -> UserAction {
-        UserAction {
-            name: self.name.clone(),
-            absent: false,
-            remove_home: false,
-            system: self.fields.system,
-            uid: None,
-            group: None,
-            groups: None,
-            home: None,
-            create_home: false,
-            shell: None,
-            comment: None,
-            password: None,
-            locked: None,
-            expires: None,
-        }
+        UserAction { name: self.name.clone(), system: self.fields.system, ..UserAction::default() }
     }
 
     fn removal(&self, remove_home: bool) -> Change {

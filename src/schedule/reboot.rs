@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::slots::Slots;
 use super::window::Wrong;
 use crate::config::Reboot;
+use crate::resource::Field;
 
 /// Whether a host may reboot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,48 +47,39 @@ pub struct Policy {
 }
 
 /// Fields of `[reboot]`, for the reference and the schema.
-pub const FIELDS: &[crate::resource::Field] = &[
-    field(
+pub const FIELDS: &[Field] = &[
+    Field::new(
         "when",
         "\"never\" or \"needed\"",
         "`\"never\"`",
         "Whether the host reboots by itself when something needs it.",
     ),
-    field(
+    Field::new(
         "slots",
         "integer",
         "8",
         "How many slots the hosts of a cohort share. `1`: all may reboot at the same time.",
     ),
-    field(
+    Field::new(
         "slot",
         "integer",
         "from the machine id",
         "The number of the host's slot, from 0. Hosts with different numbers never begin a reboot within half a `slot-length` of each other.",
     ),
-    field(
+    Field::new(
         "slot-length",
         "duration",
         "`\"15m\"`",
         "How long a slot is. A reboot begins in its first half; the second half is for coming back.",
     ),
-    field("wait-for-sessions", "boolean", "true", "Whether a reboot waits until nobody is logged in."),
-    field(
+    Field::new("wait-for-sessions", "boolean", "true", "Whether a reboot waits until nobody is logged in."),
+    Field::new(
         "pause",
         "duration",
         "`\"1d\"`",
         "The least time between two reboots, also when the need for one lasts.",
     ),
 ];
-
-const fn field(
-    name: &'static str,
-    kind: &'static str,
-    default: &'static str,
-    doc: &'static str,
-) -> crate::resource::Field {
-    crate::resource::Field { name, kind, default, doc }
-}
 
 const SLOTS: u32 = 8;
 const SLOT_LENGTH: u64 = 15 * 60;

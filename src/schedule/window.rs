@@ -7,6 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use super::Calendar;
 use crate::config::Span;
+use crate::resource::Field;
 
 /// What a window allows or denies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -65,56 +66,47 @@ pub struct WindowFields {
 }
 
 /// Fields of a window, for the reference and the schema.
-pub const FIELDS: &[crate::resource::Field] = &[
-    field(
+pub const FIELDS: &[Field] = &[
+    Field::new(
         "allow",
         "string or list of strings",
         "",
         "Calendar expressions as systemd writes them, such as `\"Mon..Fri 22:00\"`: the window opens at each of these moments. As soon as one \
          window allows something, it is denied whenever none is open.",
     ),
-    field(
+    Field::new(
         "deny",
         "string or list of strings",
         "",
         "The same for a window in which something is denied, whatever others allow. Each table has either `allow` or `deny`.",
     ),
-    field(
+    Field::new(
         "length",
         "duration",
         "",
         "How long the window is open from each of these moments on; required, from `\"1m\"` to `\"31d\"`.",
     ),
-    field(
+    Field::new(
         "timezone",
         "string",
         "the host's own zone",
         "Name of a time zone, such as `\"Europe/Berlin\"` or `\"UTC\"`. An expression that ends with a zone has that one.",
     ),
-    field(
+    Field::new(
         "for",
         "list of strings",
         "`[\"revisions\", \"reboot\"]`",
         "What the window is about: `revisions` (taking a new revision), `healing` (correcting drift from the one in force), `packages` and \
          `restarts` (those changes, for whatever reason), `reboot`.",
     ),
-    field(
+    Field::new(
         "name",
         "string",
         "",
         "A window with a name counts only for resources that name it by `only-in-window`.",
     ),
-    field("reason", "string", "", "Why; shown where something waits."),
+    Field::new("reason", "string", "", "Why; shown where something waits."),
 ];
-
-const fn field(
-    name: &'static str,
-    kind: &'static str,
-    default: &'static str,
-    doc: &'static str,
-) -> crate::resource::Field {
-    crate::resource::Field { name, kind, default, doc }
-}
 
 /// A string, or a list of them.
 fn one_or_more<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Calendar>, D::Error> {

@@ -163,17 +163,9 @@ impl Guard<'_> {
             return Proof::Wanting("it cannot say what it would do".into());
         }
         self.asked = Some(now);
-        let paths = record.paths();
         let mut argv: Vec<String> =
             [PROGRAM, "sync", "--dry-run", "--no-fetch", "-o", "json"].map(String::from).into();
-        for (option, folder) in [
-            ("--config-dir", &paths.config),
-            ("--state-dir", &paths.state),
-            ("--spool-dir", &paths.spool),
-            ("--run-dir", &paths.run),
-        ] {
-            argv.extend([option.to_owned(), folder.to_string_lossy().into_owned()]);
-        }
+        argv.extend(record.paths().options());
         let program = exec::Program { timeout: ANSWER, limit: 16 << 20, ..exec::Program::new(argv) };
         let output = match exec::run(&program) {
             Ok(output) => output,

@@ -4,22 +4,7 @@ use super::*;
 use crate::error::Explain;
 
 fn user(name: &str) -> UserAction {
-    UserAction {
-        name: name.into(),
-        absent: false,
-        remove_home: false,
-        system: false,
-        uid: None,
-        group: None,
-        groups: None,
-        home: None,
-        create_home: false,
-        shell: None,
-        comment: None,
-        password: None,
-        locked: None,
-        expires: None,
-    }
+    UserAction { name: name.into(), ..UserAction::default() }
 }
 
 fn group(name: &str, gid: Option<u32>) -> GroupAction {
