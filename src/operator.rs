@@ -221,10 +221,10 @@ struct Desk {
 impl Desk {
     fn open(paths: &Paths) -> Result<Desk, Problem> {
         let site = Site::load(paths)?;
-        let state = State::open(&paths.state)?;
         let path = paths.lock();
         let lock = Lock::take(&path).map_err(|source| ConvergeError::Lock { path, source })?;
-        Ok(Desk { site, state, _lock: lock })
+        // After that: opening it may migrate it.
+        Ok(Desk { site, state: State::open(&paths.state)?, _lock: lock })
     }
 
     fn root(&self) -> Result<RootOfTrust, Problem> {

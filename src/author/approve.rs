@@ -12,7 +12,7 @@ use super::repository::policy_of;
 use crate::error::{Code, Explain, Problem, escaped};
 use crate::source::store::Repository;
 use crate::trust::policy::Policy;
-use crate::trust::{CommitJudgement, Judgement, Need, Pending, Revision, RootOfTrust, Verdict, judge};
+use crate::trust::{CommitJudgement, Judgement, Need, Pending, Revision, RootOfTrust, Verdict, judge, short};
 
 /// Where approval tags live.
 pub const TAGS: &str = "abide/approve/";
@@ -427,9 +427,4 @@ pub fn push(git: &Git, remote: &str, reference: &str, force: bool) -> Result<(),
     let refspec = format!("{}{reference}:{reference}", if force { "+" } else { "" });
     let help = "what was signed is kept in this repository: push it by hand when the remote takes it";
     git.sign(&["push", "-q", remote, &refspec], help).map(drop)
-}
-
-/// The first characters of an id, as people name commits.
-fn short(commit: &str) -> &str {
-    commit.get(..12).unwrap_or(commit)
 }

@@ -11,7 +11,7 @@ use crate::author::{self, Approval, ApproveError, Claim, Form, Git, Review, Star
 use crate::error::{Problem, escaped};
 use crate::source::store::Repository;
 use crate::system::clock;
-use crate::trust::Need;
+use crate::trust::{Need, short};
 
 /// Shows what waits for approvals on the branch, and signs an approval with the key that Git signs with.
 ///
@@ -255,8 +255,4 @@ fn counted(number: usize, word: &str) -> String {
 
 fn counted_list(word: &str, names: &[String]) -> String {
     format!("{word}{} {}", if names.len() == 1 { "" } else { "s" }, names.join(", "))
-}
-
-fn short(commit: &str) -> &str {
-    commit.get(..12).unwrap_or(commit)
 }

@@ -11,6 +11,7 @@ use crate::config::Span;
 use crate::error::escaped;
 use crate::source::store::Repository;
 use crate::system::clock;
+use crate::trust::short;
 
 /// Makes a heartbeat: a signed statement of where the branch is, for hosts that want to know whether they see its newest state.
 ///
@@ -74,12 +75,12 @@ pub fn run(global: &Global, arguments: &Arguments) -> Answer {
 fn describe(beat: &Beat, pushed: Option<&str>) -> String {
     let mark = paint("✓", Style::Good);
     let said = &beat.heartbeat;
-    let tip = said.tip.get(..12).unwrap_or(&said.tip);
+    let tip = short(&said.tip);
     let until =
         jiff::Timestamp::from_second(said.expires).map_or_else(|_| String::new(), |time| time.to_string());
     let mut text = format!("{mark} heartbeat {} for {tip}, until {until}, by {}\n", said.sequence, beat.key);
     if let Some(pending) = &beat.pending {
-        let name = pending.get(..12).unwrap_or(pending);
+        let name = short(pending);
         text.push_str(&format!("  {name} above it waits for approvals\n"));
     }
     match pushed {

@@ -33,7 +33,9 @@ use std::process::ExitCode;
 
 use crate::config::Paths;
 use crate::error::{Code, Explain, Problem, escaped_json};
+use crate::report::{Event, EventKind, journal};
 use crate::state::State;
+use crate::system::lock::Lock;
 
 /// Exit code of a command that did what was asked.
 pub const OK: u8 = 0;
@@ -254,6 +256,29 @@ fn need_root(what: &'static str) -> Result<(), CommandError> {
 /// Fails unless this is a folder.
 fn need_folder(path: &std::path::Path) -> Result<(), CommandError> {
     if path.is_dir() { Ok(()) } else { Err(CommandError::NoFolder { path: path.to_owned() }) }
+}
+
+/// The state, to be changed while no run is under way.
+struct HeldState {
+    state: State,
+    _lock: Lock,
+}
+
+impl HeldState {
+    /// Waits for a run under way, and opens the state after that: opening may migrate it.
+    fn open(global: &Global) -> Result<HeldState, Problem> {
+        let paths = global.paths();
+        let path = paths.lock();
+        let lock = Lock::take(&path).map_err(|source| CommandError::Lock { path, source })?;
+        Ok(HeldState { state: State::open(&paths.state)?, _lock: lock })
+    }
+
+    /// Tells an event, and keeps it.
+    fn tell(&mut self, kind: EventKind, message: String, now: i64) -> Result<(), Problem> {
+        let event = Event { time: now, kind: Some(kind), message, ..Event::default() };
+        journal::write(&event);
+        Ok(self.state.add_events(&[event])?)
+    }
 }
 
 /// The state, for reading; `None` when there is none yet.

@@ -4,12 +4,12 @@ use clap::Args;
 
 use super::suspend::who;
 use super::sync::{self, converge_by_hand};
-use super::{Answer, CommandError, FAILED, Global, OK, need_root};
+use super::{Answer, FAILED, Global, HeldState, OK, need_root};
 use crate::converge::{Request, Site};
 use crate::error::{Code, Explain, Problem};
-use crate::report::{Event, EventKind, journal};
+use crate::report::{EventKind, journal};
 use crate::state::{Generation, Pin, Standing, State};
-use crate::system::{clock, lock::Lock};
+use crate::system::clock;
 
 /// Returns to an earlier generation, and keeps it until a newer commit arrives or `abide resume`.
 #[derive(Args)]
@@ -103,11 +103,7 @@ pub fn run(global: &Global, arguments: &Arguments) -> Answer {
     let paths = global.paths();
     let site = Site::load(&paths)?;
     let sandbox = sync::confine(&site, true)?;
-    let pin = {
-        let lock = Lock::take(&paths.lock());
-        let _lock = lock.map_err(|source| CommandError::Lock { path: paths.lock(), source })?;
-        pin(&mut State::open(&paths.state)?, arguments)?
-    };
+    let pin = pin(&mut HeldState::open(global)?, arguments)?;
     let (pin, dry_run) = (arguments.dry_run.then_some(pin), arguments.dry_run);
     let request = Request { dry_run, pin, sandbox: Some(sandbox), ..Request::default() };
     let status = converge_by_hand(global, &site, &request, false)?;
@@ -116,11 +112,10 @@ pub fn run(global: &Global, arguments: &Arguments) -> Answer {
 }
 
 /// What is to be kept from now on; on record already, unless it is only to be shown.
-fn pin(state: &mut State, arguments: &Arguments) -> Result<Pin, Problem> {
+fn pin(held: &mut HeldState, arguments: &Arguments) -> Result<Pin, Problem> {
+    let state = &mut held.state;
     let now = clock::now();
-    if let Some(suspension) =
-        state.suspension()?.filter(|suspension| suspension.until.is_none_or(|until| until > now))
-    {
+    if let Some(suspension) = state.suspension()?.filter(|suspension| suspension.holds(now)) {
         return Err(RollbackError::Suspended { by: suspension.by, reason: suspension.reason }.into());
     }
     let chosen = choose(state, arguments.generation)?;
@@ -143,9 +138,7 @@ fn pin(state: &mut State, arguments: &Arguments) -> Result<Pin, Problem> {
     state.pin(given_up.map(|newest| newest.id).filter(|newest| *newest != chosen.id), &pin)?;
     let message =
         format!("{} returns to generation {}, {}: {}", pin.by, chosen.id, chosen.revision, arguments.reason);
-    let event = Event { time: now, kind: Some(EventKind::RolledBack), message, ..Event::default() };
-    journal::write(&event);
-    state.add_events(&[event])?;
+    held.tell(EventKind::RolledBack, message, now)?;
     Ok(pin)
 }
 

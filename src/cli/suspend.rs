@@ -3,12 +3,13 @@
 use clap::Args;
 
 use super::terminal::{Style, paint, talk};
-use super::{Answer, CommandError, Global, OK};
+use super::{Answer, Global, HeldState, OK};
 use crate::config::Span;
+use crate::error::Problem;
 use crate::report::status::{AgentStatus, load};
-use crate::report::{Event, EventKind, journal};
-use crate::state::{Pin, State, Suspension};
-use crate::system::{clock, lock::Lock, process_exists, signal_reload};
+use crate::report::{EventKind, journal};
+use crate::state::{Pin, Suspension};
+use crate::system::{clock, process_exists, signal_reload};
 
 /// Pauses applying; fetching and verifying go on.
 #[derive(Args)]
@@ -41,7 +42,7 @@ pub fn suspend(global: &Global, arguments: &SuspendArguments) -> Answer {
     };
     let until = arguments.length.map_or("until `abide resume`".to_owned(), |length| format!("for {length}"));
     let message = format!("suspended by {} {until}: {}", suspension.by, suspension.reason);
-    write(global, Some(&suspension), EventKind::Suspended, message, now)?;
+    suspend_until(&mut held(global)?, Some(&suspension), EventKind::Suspended, message, now)?;
     wake(global);
     global.print(&suspension, || format!("{} applying is suspended {until}\n", paint("✓", Style::Good)));
     Ok(OK)
@@ -53,8 +54,10 @@ pub fn suspend(global: &Global, arguments: &SuspendArguments) -> Answer {
 /// The state cannot be written.
 pub fn resume(global: &Global, _arguments: &ResumeArguments) -> Answer {
     let now = clock::now();
-    let pin = unpin(global, now)?;
-    let former = write(global, None, EventKind::Resumed, format!("resumed by {}", who()), now)?;
+    let mut held = held(global)?;
+    let pin = unpin(&mut held, now)?;
+    let former = suspend_until(&mut held, None, EventKind::Resumed, format!("resumed by {}", who()), now)?;
+    drop(held);
     if former.is_none() && pin.is_none() {
         talk("applying was not suspended, and no earlier generation was kept");
     }
@@ -74,42 +77,33 @@ pub fn resume(global: &Global, _arguments: &ResumeArguments) -> Answer {
     Ok(OK)
 }
 
-/// Follows the branch again, where an earlier generation was kept.
-fn unpin(global: &Global, now: i64) -> Result<Option<Pin>, crate::error::Problem> {
+/// The state, for a command that root gives.
+fn held(global: &Global) -> Result<HeldState, Problem> {
     super::need_root("suspend and resume")?;
-    let paths = global.paths();
     journal::open();
-    let mut state = State::open(&paths.state)?;
-    let _lock =
-        Lock::take(&paths.lock()).map_err(|source| CommandError::Lock { path: paths.lock(), source })?;
-    let Some(pin) = state.pinned()? else { return Ok(None) };
-    state.set_pin(None)?;
-    let message = format!("{} has the host follow its branch again", who());
-    let event = Event { time: now, kind: Some(EventKind::RollbackEnded), message, ..Event::default() };
-    journal::write(&event);
-    state.add_events(&[event])?;
+    HeldState::open(global)
+}
+
+/// Follows the branch again, where an earlier generation was kept.
+fn unpin(held: &mut HeldState, now: i64) -> Result<Option<Pin>, Problem> {
+    let Some(pin) = held.state.pinned()? else { return Ok(None) };
+    held.state.set_pin(None)?;
+    held.tell(EventKind::RollbackEnded, format!("{} has the host follow its branch again", who()), now)?;
     Ok(Some(pin))
 }
 
-fn write(
-    global: &Global,
+/// Suspends, or resumes with `None`; what was in force before.
+fn suspend_until(
+    held: &mut HeldState,
     suspension: Option<&Suspension>,
     kind: EventKind,
     message: String,
     now: i64,
-) -> Result<Option<Suspension>, crate::error::Problem> {
-    super::need_root("suspend and resume")?;
-    let paths = global.paths();
-    journal::open();
-    let mut state = State::open(&paths.state)?;
-    let _lock =
-        Lock::take(&paths.lock()).map_err(|source| CommandError::Lock { path: paths.lock(), source })?;
-    let former = state.suspension()?;
-    state.set_suspension(suspension)?;
+) -> Result<Option<Suspension>, Problem> {
+    let former = held.state.suspension()?;
+    held.state.set_suspension(suspension)?;
     if suspension.is_some() || former.is_some() {
-        let event = Event { time: now, kind: Some(kind), message, ..Event::default() };
-        journal::write(&event);
-        state.add_events(&[event])?;
+        held.tell(kind, message, now)?;
     }
     Ok(former)
 }

@@ -18,7 +18,7 @@ use crate::system::clock;
 use crate::trust::explain::{Explained, Outcome, explain};
 use crate::trust::{
     ApprovalJudgement, Freshness, FreshnessMode, Memory, Pending, Rejection, Revision, RootOfTrust, Verdict,
-    assess,
+    assess, short,
 };
 
 /// Explains why a revision is or is not accepted: which rule, which principals, which scopes.
@@ -314,8 +314,4 @@ fn in_full(explained: &Explained) -> String {
         let _ = writeln!(text, "{indent}    {number} {mark} {}", clause.text);
     }
     text
-}
-
-fn short(commit: &str) -> &str {
-    commit.get(..12).unwrap_or(commit)
 }

@@ -43,8 +43,7 @@ impl Run<'_> {
     /// Ends a suspension whose time is over.
     pub(super) fn end_suspension(&mut self) -> Result<(), Problem> {
         let now = clock::now();
-        let over =
-            self.state.suspension()?.filter(|suspension| suspension.until.is_some_and(|until| until <= now));
+        let over = self.state.suspension()?.filter(|suspension| !suspension.holds(now));
         let Some(over) = over.filter(|_| !self.request.dry_run) else { return Ok(()) };
         self.state.set_suspension(None)?;
         let message = format!("the suspension by {} is over: {}", over.by, over.reason);

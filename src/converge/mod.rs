@@ -317,8 +317,7 @@ impl<'a> Run<'a> {
     /// Executes the plan; nothing of it in a dry run or under a suspension.
     fn apply(&mut self, target: &Target, plan: &Plan, progress: &mut Tell<'_>) -> Result<Outcome, Problem> {
         let now = clock::now();
-        self.recorder.status.suspended =
-            self.state.suspension()?.filter(|suspension| suspension.until.is_none_or(|until| until > now));
+        self.recorder.status.suspended = self.state.suspension()?.filter(|suspension| suspension.holds(now));
         if self.request.dry_run || self.is_suspended() {
             return Ok(Outcome::default());
         }

@@ -15,7 +15,7 @@ use crate::report::status::TrialStatus;
 use crate::source::Candidate;
 use crate::state::{LostRemote, Pin};
 use crate::system::clock;
-use crate::trust;
+use crate::trust::{self, short};
 
 /// What is said while an earlier generation is kept.
 #[derive(Debug, thiserror::Error)]
@@ -206,8 +206,4 @@ impl Run<'_> {
         }
         Ok(false)
     }
-}
-
-fn short(commit: &str) -> &str {
-    commit.get(..12).unwrap_or(commit)
 }

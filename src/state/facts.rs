@@ -86,6 +86,13 @@ pub struct Suspension {
     pub until: Option<i64>,
 }
 
+impl Suspension {
+    /// Whether its time is not over.
+    pub fn holds(&self, now: i64) -> bool {
+        self.until.is_none_or(|until| until > now)
+    }
+}
+
 /// The last reboot that abide began.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

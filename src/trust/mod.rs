@@ -44,6 +44,7 @@ pub use judgement::{
     ApprovalJudgement, CommitJudgement, HighWater, Judgement, Need, Pending, Rule, ScopeUse, Step, Verdict,
 };
 pub use paths::differing;
+pub(crate) use rejection::short;
 pub use rejection::{Reason, Rejection};
 pub use root::{FreshnessMode, FreshnessRule, Introduction, IntroductionKey, RootOfTrust};
 pub use walk::judge;

@@ -341,6 +341,6 @@ impl Serialize for Rejection {
 }
 
 /// The first characters of an id, as people name commits.
-pub(super) fn short(commit: &str) -> &str {
+pub(crate) fn short(commit: &str) -> &str {
     commit.get(..12).unwrap_or(commit)
 }

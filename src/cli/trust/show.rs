@@ -18,7 +18,7 @@ use crate::state::News;
 use crate::system::{clock, identity};
 use crate::trust::commit::tree_of_any;
 use crate::trust::policy::{Merge, Policy};
-use crate::trust::{FreshnessMode, Memory, RootOfTrust, assess};
+use crate::trust::{FreshnessMode, Memory, RootOfTrust, assess, short};
 
 /// Shows whom this host trusts: its root of trust and the policy in force.
 ///
@@ -286,7 +286,7 @@ fn render(trusted: &Trusted) -> String {
         let _ = writeln!(text, "\nThere is no policy in force yet: nothing was accepted on this host.");
         return text;
     };
-    let name = policy.commit.get(..12).unwrap_or(&policy.commit);
+    let name = short(&policy.commit);
     let _ = writeln!(text, "\n{} version {}, of commit {name}", bold("Policy in force"), policy.version);
     if let Some(version) = &policy.minimum_agent {
         let _ = writeln!(text, "  asks for abide {version} or newer");
