@@ -419,12 +419,10 @@ impl Agent {
         }
         self.attend(run.as_ref().and_then(|run| run.trial.clone()));
         if let Some(look) = run.as_ref().and_then(|run| run.look) {
-            let left = u64::try_from(look.saturating_sub(clock::now())).unwrap_or(0);
-            self.ask(Cause::Health, clock::moment() + Duration::from_secs(left));
+            self.ask(Cause::Health, clock::moment() + until(look));
         }
-        for until in run.iter().flat_map(RunStatus::turns) {
-            let left = u64::try_from(until.saturating_sub(clock::now())).unwrap_or(0).saturating_add(1);
-            let due = clock::moment().checked_add(Duration::from_secs(left));
+        for turn in run.iter().flat_map(RunStatus::turns) {
+            let due = clock::moment().checked_add(until(turn).saturating_add(Duration::from_secs(1)));
             self.next_check = due.map_or(self.next_check, |due| self.next_check.min(due));
         }
         self.watch().await;
@@ -433,8 +431,7 @@ impl Agent {
     /// Looks at a generation on trial when it is time to, and polls at once where that is what it waits for.
     fn attend(&mut self, trial: Option<TrialStatus>) {
         if let Some(trial) = &trial {
-            let left = u64::try_from(trial.look.saturating_sub(clock::now())).unwrap_or(0);
-            self.ask(Cause::Trial, clock::moment() + Duration::from_secs(left));
+            self.ask(Cause::Trial, clock::moment() + until(trial.look));
             if trial.poll && self.polling.is_none() {
                 let eager = if self.failures == 0 { Duration::ZERO } else { EAGER };
                 self.next_poll = self.next_poll.min(clock::moment() + eager);
@@ -572,6 +569,11 @@ impl Agent {
         let (message, code) = (problem.to_string(), Some(problem.code.clone()));
         journal::write(&Event { time: clock::now(), kind: Some(kind), message, code, ..Event::default() });
     }
+}
+
+/// What is left until a second since the epoch.
+fn until(time: i64) -> Duration {
+    Duration::from_secs(u64::try_from(time.saturating_sub(clock::now())).unwrap_or(0))
 }
 
 fn reason(note: Option<&Note>) -> String {

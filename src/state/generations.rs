@@ -1,7 +1,7 @@
 //! Generations: every commit that was brought to this host, and what became of it; which one is on trial, and which one is pinned.
 //!
-//! **Invariant:** a generation stands as good only after all of it was applied and its trial, if it had one, was passed; only such
-//! a one is ever returned to.
+//! **Invariant:** a generation stands as good only after all of it was applied, but for what waits on purpose, and its trial, if it
+//! had one, was passed; only such a one is ever returned to.
 
 use rusqlite::{OptionalExtension, Row, params};
 use serde::{Deserialize, Serialize};
