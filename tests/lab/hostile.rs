@@ -13,6 +13,9 @@ use crate::support::lab_is_enabled;
 /// Longer than anything takes here on a busy machine.
 const SOON: Duration = Duration::from_secs(60);
 
+/// No fetcher runs; while a unit of type `oneshot` runs, it is not active, but activating.
+const NO_POLL: &str = "systemctl show -P ActiveState abide-fetch | grep -x -e inactive -e failed";
+
 const DROP_IN: &str = "/etc/systemd/system/abide-fetch.service.d/hostile.conf";
 
 /// The program of `hostile_fetcher.rs`.
@@ -166,7 +169,10 @@ fn a_hostile_fetcher_wastes_bounded_disk() {
     // A disk of its own, so that nobody else writes there.
     let disk = "mkdir /root/old; cp -a /var/lib/abide-fetch/. /root/old; mount -t tmpfs -o size=256M,nr_inodes=200k,mode=750,uid=abide-fetch,gid=abide-fetch tmpfs \
                 /var/lib/abide-fetch; cp -a /root/old/. /var/lib/abide-fetch";
-    victim.site.host.sh(&format!("systemctl stop abide; {disk}; systemctl start abide")).success();
+    victim.site.host.sh("systemctl stop abide").success();
+    // The agent has asked for a poll that may still be under way.
+    victim.site.host.wait_for(NO_POLL, SOON);
+    victim.site.host.sh(&format!("{disk}; systemctl start abide")).success();
     for attack in ["fill", "fill-unseen", "many", "deep"] {
         eprintln!("--- {attack}");
         victim.replaced(attack);
@@ -176,7 +182,7 @@ fn a_hostile_fetcher_wastes_bounded_disk() {
         // Started again and ended again: what it takes does not add up.
         victim.site.host.sh("sleep 4").success();
         victim.site.host.sh("systemctl stop abide; systemctl kill -s KILL abide-fetch || true").success();
-        victim.site.host.wait_for("! systemctl -q is-active abide-fetch", SOON);
+        victim.site.host.wait_for(NO_POLL, SOON);
         victim.site.host.sh("systemctl start abide").success();
         victim.recovers();
         let taken = victim.spool();
