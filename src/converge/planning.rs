@@ -1,7 +1,7 @@
 //! Observe and plan; ask the package manager what is possible before anything is touched.
 
 use std::cell::LazyCell;
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
 use super::before::Originals;
@@ -134,12 +134,12 @@ impl Run<'_> {
         })
     }
 
-    /// Looks up in the archives' index what the plan wants installed or cannot find a version for, and what shall be the latest.
-    /// Whether something was looked up.
+    /// Looks up in the archives' index what the plan wants installed or cannot find a version for, what shall be the latest, and what
+    /// shall return to another version than it has. Whether something was looked up.
     fn consult(
         &mut self,
         plan: &Plan,
-        latest: &BTreeSet<String>,
+        offers: &BTreeMap<String, Option<String>>,
         observed: &mut Observed,
         progress: &mut Tell<'_>,
     ) -> Result<bool, Problem> {
@@ -151,8 +151,12 @@ impl Run<'_> {
         let unavailable = plan.problems.iter().filter(|problem| problem.code == VERSION_UNAVAILABLE);
         let unavailable: Vec<String> = unavailable.map(|problem| problem.resource.name.clone()).collect();
         // What an event woke us for is drift; a newer version is none, and the next check finds it.
-        let latest = latest.iter().filter(|_| self.request.cause != Cause::Drift);
-        wanted.extend(unavailable.iter().chain(latest).map(|name| (name.clone(), None)));
+        let open = offers.iter().filter(|(name, settles)| {
+            let installed = observed.packages.get(*name).and_then(|state| state.installed.as_ref());
+            self.request.cause != Cause::Drift && (settles.is_none() || installed != settles.as_ref())
+        });
+        let open = open.map(|(name, _)| name);
+        wanted.extend(unavailable.iter().chain(open).map(|name| (name.clone(), None)));
         if wanted.is_empty() {
             return Ok(false);
         }

@@ -175,7 +175,7 @@ ensure = "purged"
     fn needs(&self, needs: &mut Needs) {
         needs.packages.insert(self.name.clone());
         if self.options.file.is_none() && (self.ensure == PackageEnsure::Latest || self.kept.is_some()) {
-            needs.offers.insert(self.name.clone());
+            needs.offers.insert(self.name.clone(), self.kept.clone());
         }
     }
 
@@ -309,9 +309,10 @@ impl Package {
         }
     }
 
-    /// The version to return to, when the archives have it.
+    /// The version to return to, when it is there already or the archives have it.
     fn returned<'a>(&'a self, state: &PackageState) -> Option<&'a String> {
-        self.kept.as_ref().filter(|kept| state.available.iter().chain(&state.candidate).any(|offer| offer == *kept))
+        let mut there = state.available.iter().chain(&state.candidate).chain(&state.installed);
+        self.kept.as_ref().filter(|kept| there.any(|version| version == *kept))
     }
 
     fn id(&self) -> ResourceId {
@@ -572,8 +573,26 @@ mod tests {
         {
             let mut needs = Needs::default();
             declare::<Package>("nginx", table).unwrap().needs(&mut needs);
-            assert_eq!(needs.offers.contains("nginx"), expected, "{table}");
+            assert_eq!(needs.offers.contains_key("nginx"), expected, "{table}");
             assert!(needs.packages.contains("nginx"));
+        }
+    }
+
+    #[test]
+    fn a_version_to_return_to_settles_what_archives_are_asked_for() {
+        let mut package: Package = declare("nginx", "version = \"1.26-1\"").unwrap();
+        package.keep_version(&BTreeMap::from([("nginx".into(), "1.24-2".into())]));
+        let mut needs = Needs::default();
+        package.needs(&mut needs);
+        assert_eq!(needs.offers, BTreeMap::from([("nginx".into(), Some("1.24-2".into()))]));
+        for (installed, offers, expected) in [
+            ("1.24-2", &[][..], "unchanged"),
+            ("1.24-2", &["1.26-1"], "unchanged"),
+            ("1.26-1", &["1.26-1"], "unchanged"),
+            ("1.26-1", &["1.26-1", "1.24-2"], "downgraded from 1.26-1 to 1.24-2"),
+        ] {
+            let host = host(state(Some(installed), offers));
+            assert_eq!(outcome(&package, &context(&host)), expected, "{installed} {offers:?}");
         }
     }
 

@@ -16,9 +16,10 @@ pub struct Needs {
     pub paths: HashMap<PathBuf, PathNeed>,
     /// Packages by name.
     pub packages: BTreeSet<String>,
-    /// Of those packages, the ones whose versions on offer matter even when the installed one would do (`latest`). The package
-    /// manager has to be asked for them, which is slow: [`Host::observe`](super::Host::observe) leaves it to the run.
-    pub offers: BTreeSet<String>,
+    /// Of those packages, the ones whose versions on offer matter even when the installed one would do (`latest`), with the version
+    /// that, once installed, settles it. The package manager has to be asked for them, which is slow:
+    /// [`Host::observe`](super::Host::observe) leaves it to the run.
+    pub offers: BTreeMap<String, Option<String>>,
     /// Units by full name.
     pub units: BTreeSet<String>,
     /// Users by name.
