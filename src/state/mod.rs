@@ -19,6 +19,7 @@ mod open;
 mod rebuild;
 mod returning;
 mod schema;
+pub mod undertaken;
 
 pub use error::StateError;
 pub use events::Told;
@@ -30,6 +31,7 @@ pub use inventory::Entry;
 pub use journal::{Finished, Intent, Notification, Owed, Unfinished};
 pub use rebuild::{Rebuilt, rebuild};
 pub use returning::return_to_kept;
+pub use undertaken::{Undertaken, Untold};
 
 use crate::failpoint::reach;
 use rusqlite::Connection;
