@@ -130,6 +130,7 @@ impl Run<'_> {
         let now = clock::now();
         if let Some(run) = outcome.run {
             self.recorder.within(run);
+            self.recorder.conclude();
         }
         let summaries: HashMap<&ResourceId, &str> =
             plan.steps.iter().map(|step| (&step.resource, step.change.summary.as_str())).collect();

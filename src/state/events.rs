@@ -18,12 +18,14 @@ pub struct Told {
     pub events: Vec<Event>,
     /// By subject: its state, and since when, seconds since the epoch. An empty state is that of what there is nothing to tell about.
     pub conditions: BTreeMap<String, (String, i64)>,
+    /// Everything that was undertaken so far is in the inventory, and among the events.
+    pub concluded: bool,
 }
 
 impl Told {
     /// Whether there is nothing to write.
     pub fn is_empty(&self) -> bool {
-        self.events.is_empty() && self.conditions.is_empty()
+        self.events.is_empty() && self.conditions.is_empty() && !self.concluded
     }
 
     pub(super) fn write(&self, transaction: &rusqlite::Transaction<'_>) -> rusqlite::Result<()> {
@@ -39,6 +41,9 @@ impl Told {
                      ON CONFLICT DO UPDATE SET state = excluded.state, since = excluded.since",
                 )?
                 .execute(params![subject, state, since])?;
+        }
+        if self.concluded {
+            super::undertaken::clear(transaction)?;
         }
         self.events.iter().try_for_each(|event| insert(transaction, event))
     }
