@@ -308,7 +308,7 @@ pub(super) fn drop_large(
     let held: i64 = transaction.query_row("SELECT count(*) FROM steps", [], |row| row.get(0))?;
     if held > keep {
         transaction.execute(
-            "DELETE FROM runs WHERE id < ?1
+            "DELETE FROM runs WHERE id < ?1 AND id NOT IN (SELECT run FROM undertaken)
              AND id <= (SELECT run FROM steps ORDER BY run DESC, position DESC LIMIT 1 OFFSET ?2)",
             [id, keep],
         )?;

@@ -30,8 +30,9 @@ impl Archive {
         run(lab_script("package-repositories"), &[&folder, "deb"], b"").success();
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/build");
         let [first, second] = ABIDE;
-        let options =
-            ["--deb", "--quick", "--binary", &program, "--version", first, "--output", &archive.built()];
+        // The same program is not packed again.
+        let built = concat!(env!("CARGO_TARGET_TMPDIR"), "/soak");
+        let options = ["--deb", "--quick", "--binary", &program, "--version", first, "--output", built];
         let deb = run(script, &options, b"").success();
         let again = format!(
             "cd '{folder}/deb' && cp {deb} . && dpkg-deb -R abide_{first}-1_*.deb again && echo >>again/usr/bin/abide &&
@@ -46,10 +47,6 @@ impl Archive {
 
     fn folder(&self) -> PathBuf {
         self.0.path().to_owned()
-    }
-
-    fn built(&self) -> String {
-        self.folder().join("built").to_string_lossy().into_owned()
     }
 
     /// What a host has to see at [`SEEN`].

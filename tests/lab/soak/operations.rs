@@ -252,8 +252,8 @@ impl Soak {
         self.note(&format!("{name}: a power cut"));
         self.members[number].host.power_cut();
         self.members[number].host.restart();
-        // A mount does not outlive it, and the link is made anew.
-        (self.members[number].full, self.members[number].cut) = (false, false);
+        // A mount does not outlive it; the link is of the lab, and stays as it is.
+        self.members[number].full = false;
         self.members[number].failed = super::checks::failed_units(&self.members[number].host);
     }
 

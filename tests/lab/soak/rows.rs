@@ -27,6 +27,7 @@ const BOUNDS: &[(&str, Bound)] = &[
     ("revisions", Bound::Managed(0)),
     ("runs", Bound::Fixed(1_000)),
     ("steps", Bound::Fixed(50_000)),
+    ("undertaken", Bound::Fixed(0)),
 ];
 
 /// Rows as if the host had lived long: every table that keeps history is as full as it may be, so that whatever comes drives something
