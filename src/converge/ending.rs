@@ -239,6 +239,7 @@ impl Run<'_> {
         let now = clock::now();
         self.state.record(&target.desired.rendered().resources, revision, &changed, &failed, now)?;
         self.state.release(&plan.released)?;
+        self.state.forget_conditions(&target.desired.rendered().resources)?;
         let whole = failed.is_empty() && plan.prune_refused.is_none() && self.request.only.is_empty();
         if whole {
             self.note_applied(target, outcome, now)?;

@@ -392,6 +392,66 @@ fn history_is_bounded_and_tells_of_one_resource() {
 }
 
 #[test]
+fn runs_that_did_much_are_kept_for_a_shorter_time() {
+    let folder = folder();
+    let mut state = State::open(folder.path()).unwrap();
+    let end = |state: &mut State, number: u32| {
+        let run = state.begin(&start()).unwrap();
+        let step = |position| StepRecord {
+            run,
+            position,
+            resource: ResourceId::new("file", "/a"),
+            origin: String::new(),
+            summary: "changed".into(),
+            outcome: crate::apply::StepOutcome::Done,
+            problem: None,
+            before: String::new(),
+            after: String::new(),
+            took: 1,
+        };
+        state
+            .complete(run, &Finished { steps: (0..number).map(step).collect(), ..Finished::default() })
+            .unwrap();
+        state.finish(run, 9, RunResult::Succeeded, Counts::default(), None).unwrap();
+        state.transaction(|transaction| history::drop_large(transaction, run, 10)).unwrap();
+        let kept: Vec<i64> = state.runs(10).unwrap().iter().map(|run| run.id).collect();
+        kept
+    };
+    assert_eq!(end(&mut state, 4), [1]);
+    assert_eq!(end(&mut state, 6), [2, 1]);
+    // Eleven steps are one too many.
+    assert_eq!(end(&mut state, 1), [3, 2]);
+    assert!(state.steps(1).unwrap().is_empty());
+    // The last run is kept whole, and nothing else beside it.
+    assert_eq!(end(&mut state, 12), [4]);
+    assert_eq!(state.steps(4).unwrap().len(), 12);
+}
+
+#[test]
+fn conditions_are_kept_only_of_what_is_managed_and_not_well() {
+    let folder = folder();
+    let mut state = State::open(folder.path()).unwrap();
+    let tell = |state: &mut State, subject: &str, what: &str| {
+        let conditions = [(subject.to_owned(), (what.to_owned(), 1))].into();
+        state.tell(&Told { conditions, ..Told::default() }).unwrap();
+    };
+    for subject in ["trust", "resource symlink:/a", "resource symlink:/gone", "resource symlink:/leaving"] {
+        tell(&mut state, subject, "bad");
+    }
+    let none = BTreeSet::new();
+    state.record(&[link("/leaving", "x", 1)], &revision("c1"), &none, &none, 1).unwrap();
+    state.forget_conditions(&[link("/a", "x", 1)]).unwrap();
+    let known = |state: &State| {
+        let mut query = state.connection.prepare("SELECT subject FROM conditions ORDER BY subject").unwrap();
+        let rows = query.query_map([], |row| row.get::<_, String>(0)).unwrap();
+        rows.map(Result::unwrap).collect::<Vec<_>>()
+    };
+    assert_eq!(known(&state), ["resource symlink:/a", "resource symlink:/leaving", "trust"]);
+    tell(&mut state, "resource symlink:/a", "");
+    assert_eq!(known(&state), ["resource symlink:/leaving", "trust"]);
+}
+
+#[test]
 fn events_come_in_order() {
     let folder = folder();
     let mut state = State::open(folder.path()).unwrap();

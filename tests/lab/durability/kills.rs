@@ -211,7 +211,11 @@ impl Case {
 
     /// Cuts the power when a run is at a place, and boots again.
     fn cut(&self, site: &Site, number: usize, begin: &str) -> Result<(), String> {
-        let script = format!("{begin}; ABIDE_WAIT_AT={number} abide sync --no-fetch >/run/waiting 2>&1");
+        // The server outlives the host, and would bring the newest commit when the agent starts.
+        let script = format!(
+            "{begin}; systemctl mask abide-fetch 2>/dev/null
+             ABIDE_WAIT_AT={number} abide sync --no-fetch >/run/waiting 2>&1"
+        );
         std::thread::scope(|scope| {
             let run = scope.spawn(|| site.host.sh(&script));
             let begun = Instant::now();
