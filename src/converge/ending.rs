@@ -47,6 +47,9 @@ impl Run<'_> {
             self.reboot()?;
         }
         self.close()?;
+        if outcome.run.is_some() {
+            self.keep_for_guard();
+        }
         let Run { state, recorder, again, .. } = self;
         state.leave()?;
         Ok(Report { status: recorder.status, plan, diff, outcome, again })
@@ -130,6 +133,7 @@ impl Run<'_> {
         let now = clock::now();
         if let Some(run) = outcome.run {
             self.recorder.within(run);
+            self.recorder.conclude();
         }
         let summaries: HashMap<&ResourceId, &str> =
             plan.steps.iter().map(|step| (&step.resource, step.change.summary.as_str())).collect();
@@ -235,6 +239,7 @@ impl Run<'_> {
         let now = clock::now();
         self.state.record(&target.desired.rendered().resources, revision, &changed, &failed, now)?;
         self.state.release(&plan.released)?;
+        self.state.forget_conditions(&target.desired.rendered().resources)?;
         let whole = failed.is_empty() && plan.prune_refused.is_none() && self.request.only.is_empty();
         if whole {
             self.note_applied(target, outcome, now)?;

@@ -9,6 +9,7 @@ mod guards;
 mod health;
 mod mending;
 mod news;
+mod own;
 mod pinned;
 mod planning;
 mod proving;
@@ -32,14 +33,13 @@ use crate::report::{EventKind, Recorder};
 use crate::resource::ResourceId;
 use crate::resource::{Content, ContentOrigin};
 use crate::source::{Objects as _, store::Store};
-use crate::state::{Cause, Pin, Rebuilt, RunStart, Standing, State};
+use crate::state::{Cause, Pin, Rebuilt, RunStart, State};
 use crate::system::facts::Facts;
 use crate::system::fs::Fingerprints;
 use crate::system::lock::Lock;
 use crate::system::sandbox::Confinement;
 use crate::system::{Host, clock, fs, replace};
 use crate::trust::Freshness;
-use crate::upgrade::Upgrade;
 
 pub use failing::report_failure;
 pub use health::HealthError;
@@ -152,6 +152,7 @@ fn attempt(
     run.judge_memory()?;
     run.end_suspension()?;
     run.note_return()?;
+    run.judge_own_package()?;
     let target = match run.frozen || run.lost {
         true => run.last(),
         false => {
@@ -227,13 +228,8 @@ impl<'a> Run<'a> {
         let mut recorder = Recorder::default();
         recorder.status.cause = request.cause.word().to_owned();
         recorder.status.sandbox.clone_from(&request.sandbox);
-        if !request.dry_run
-            && let Some(recovered) = apply::recover(&mut state, &mut effector(&mut host, site))?
-        {
-            for problem in recovered.problems.iter().cloned() {
-                recorder.keep(problem);
-            }
-            recorder.tell(EventKind::RunRecovered, recovered.to_string(), clock::now());
+        if !request.dry_run {
+            recover(&mut state, &mut effector(&mut host, site), &mut recorder)?;
         }
         for problem in site.problems.iter().cloned() {
             recorder.keep(problem);
@@ -300,20 +296,6 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// What has to be known should this run change abide itself.
-    fn upgrade(&self, target: &Target) -> Result<Upgrade, Problem> {
-        let revision = target.desired.revision();
-        let generation = self.state.generation_of(&revision.commit)?;
-        let good = generation.is_some_and(|known| known.standing == Standing::Good);
-        Ok(Upgrade {
-            commit: revision.commit.clone(),
-            revision: revision.to_string(),
-            brought: !good && !target.pinned,
-            refused: self.state.refused_upgrade()?,
-            within: self.site.settings.apply.upgrade_within.seconds,
-        })
-    }
-
     /// Executes the plan; nothing of it in a dry run or under a suspension.
     fn apply(&mut self, target: &Target, plan: &Plan, progress: &mut Tell<'_>) -> Result<Outcome, Problem> {
         let now = clock::now();
@@ -346,6 +328,7 @@ impl<'a> Run<'a> {
         let upgrade = self.upgrade(target)?;
         Ok(apply::run(
             plan,
+            &target.desired.rendered().resources,
             &start,
             &mut effector(&mut self.host, self.site).upgrading(upgrade, &self.site.paths),
             &mut self.state,
@@ -353,6 +336,28 @@ impl<'a> Run<'a> {
             progress,
         )?)
     }
+}
+
+/// Closes a run that died, and tells what it did and did not tell.
+fn recover(state: &mut State, host: &mut LocalHost<'_>, recorder: &mut Recorder) -> Result<(), Problem> {
+    let now = clock::now();
+    if let Some(recovered) = apply::recover(state, host)? {
+        for problem in recovered.problems.iter().cloned() {
+            recorder.keep(problem);
+        }
+        recorder.tell(EventKind::RunRecovered, recovered.to_string(), now);
+    }
+    if let Some(untold) = state.settle()? {
+        for change in &untold {
+            let subject = format!("resource {}", change.resource);
+            if state.condition(&subject)?.is_some_and(|(former, _)| !former.is_empty()) {
+                recorder.note(&subject, "", now);
+            }
+            recorder.tell_earlier(change, now);
+        }
+        recorder.conclude();
+    }
+    Ok(())
 }
 
 /// Removes what dead runs left of abide's own files; what cannot be removed is in nobody's way.

@@ -34,6 +34,7 @@ const TABLES: &[(&str, &str)] = &[
     ("runs", "the history of runs"),
     ("steps", "what runs did"),
     ("intents", "what the last run was doing"),
+    ("undertaken", "what the last run was doing"),
     ("generations", "the generations"),
     ("conditions", "what was reported last"),
     ("events", "events"),
@@ -65,6 +66,7 @@ impl State {
         self.inventory()?;
         self.owed()?;
         self.unfinished()?;
+        self.untold()?;
         self.events(0, u32::MAX)?;
         self.generations(u32::MAX)?;
         self.runs(u32::MAX)?.iter().try_for_each(|run| self.steps(run.id).map(drop))
@@ -147,7 +149,7 @@ fn make(folder: &Path, present: bool, rebuilt: &mut Rebuilt) -> Result<(), State
         Some(copied) => copy::merge(facts.0, &copied, facts.1),
         None => facts.0,
     };
-    write_facts(&mut state, &facts, rebuilt)?;
+    write_facts(&mut state, &facts, &rebuilt.lost)?;
     drop(damaged);
     state.connection.close().map_err(|(_, source)| open::explain(&half, source))?;
     std::fs::File::open(&half).and_then(|file| file.sync_all()).map_err(|source| open::io(&half, source))?;
@@ -192,7 +194,8 @@ fn fill(
     }
     let orphans = "DELETE FROM inventory WHERE revision NOT IN (SELECT id FROM revisions);
         DELETE FROM steps WHERE run NOT IN (SELECT id FROM runs);
-        DELETE FROM intents WHERE run NOT IN (SELECT id FROM runs);";
+        DELETE FROM intents WHERE run NOT IN (SELECT id FROM runs);
+        DELETE FROM undertaken WHERE run NOT IN (SELECT id FROM runs);";
     state.connection.execute_batch(orphans).map_err(failed)?;
     state.connection.pragma_update(None, "foreign_keys", true).map_err(failed)?;
     if rebuilt.lost.iter().any(|lost| lost.contains("owed")) {
@@ -273,6 +276,7 @@ fn is_sound(state: &State, table: &str) -> bool {
         "inventory" => state.inventory().is_ok(),
         "owed" => state.owed().is_ok(),
         "intents" => state.unfinished().is_ok(),
+        "undertaken" => state.untold().is_ok(),
         "runs" => state.runs(u32::MAX).is_ok(),
         "steps" => state.runs(u32::MAX).is_ok_and(|runs| runs.iter().all(|run| state.steps(run.id).is_ok())),
         "events" => state.events(0, u32::MAX).is_ok(),
@@ -319,8 +323,8 @@ fn facts_of(damaged: &Connection) -> (Facts, bool) {
 }
 
 /// Writes what is believed; what speaks of tables only where they are.
-fn write_facts(state: &mut State, facts: &Facts, rebuilt: &Rebuilt) -> Result<(), StateError> {
-    let no_generations = rebuilt.lost.iter().any(|lost| lost == "the generations");
+pub(super) fn write_facts(state: &mut State, facts: &Facts, lost: &[String]) -> Result<(), StateError> {
+    let no_generations = lost.iter().any(|lost| lost == "the generations");
     state.transaction(|transaction| {
         for (name, text) in facts {
             let of_generations = matches!(name.as_str(), "trial" | "pin");

@@ -29,6 +29,9 @@ const ANSWER: Duration = Duration::from_secs(120);
 /// # Errors
 /// The record cannot be read, or the former version cannot be put back.
 pub fn watch(folder: &Path) -> Result<(), Problem> {
+    if let Some(record) = Record::load(folder)?.filter(|record| record.reason.is_none()) {
+        journal::note(&record.to_string());
+    }
     let mut guard = Guard { folder, late: None, file: None, over: None, asked: None, given: None };
     loop {
         let Some(record) = Record::load(folder)? else { return Ok(()) };
@@ -76,12 +79,17 @@ impl Guard<'_> {
         // A boot has no name that the agent in its sandbox and a service outside of it agree about in every container.
         let running = process::began(pid) == Some(began);
         let rebooted = *self.late.get_or_insert(!running);
-        let now = clock::since_boot();
+        let now = clock::since_machine_boot();
         if running || self.over.is_some_and(|(known, _)| known != pid) {
             (self.over, self.given) = (None, None);
         }
         if running {
             return Seen { running, ..Seen::default() };
+        }
+        let busy = packages::under_way();
+        if busy {
+            // The agent waits for the end of it as well.
+            self.over = None;
         }
         let (_, over) = *self.over.get_or_insert((pid, now));
         let program = self.program(record);
@@ -89,17 +97,7 @@ impl Guard<'_> {
         let locked = matches!(Lock::try_take(&record.paths().lock()), Ok(None));
         let proof =
             if program == Program::Missing { Proof::default() } else { self.proof(record, over, now) };
-        Seen {
-            running,
-            rebooted,
-            busy: packages::under_way(),
-            elapsed: now - over,
-            locked,
-            program,
-            former,
-            broken,
-            proof,
-        }
+        Seen { running, rebooted, busy, elapsed: now - over, locked, program, former, broken, proof }
     }
 
     /// What the installed program is; read again only when it is another file.
@@ -183,7 +181,7 @@ fn written(path: &Path) -> Option<(i64, serde_json::Value)> {
     let metadata = std::fs::metadata(path).ok()?;
     let age = clock::nanoseconds() - (metadata.mtime() * 1_000_000_000 + metadata.mtime_nsec());
     let status = serde_json::from_slice(&std::fs::read(path).ok()?).ok()?;
-    Some((clock::since_boot() - age / 1_000_000, status))
+    Some((clock::since_machine_boot() - age / 1_000_000, status))
 }
 
 /// Whether the package is the former version, and whether it is not whole.
