@@ -47,6 +47,9 @@ impl Run<'_> {
             self.reboot()?;
         }
         self.close()?;
+        if outcome.run.is_some() {
+            self.keep_for_guard();
+        }
         let Run { state, recorder, again, .. } = self;
         state.leave()?;
         Ok(Report { status: recorder.status, plan, diff, outcome, again })
