@@ -1,8 +1,9 @@
 //! Remember what was applied, and say how the host is.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 
 use super::guards::obstacle;
+use super::undone::Undone;
 use super::{Report, Run, Stored, Target};
 use crate::apply::{Contents, Outcome, StepOutcome};
 use crate::error::{Explain as _, Problem};
@@ -30,8 +31,9 @@ impl Run<'_> {
     pub(super) fn end(mut self, target: &Target, plan: Plan, outcome: Outcome) -> Result<Report, Problem> {
         let diff = if self.request.dry_run { self.diff(&plan) } else { String::new() };
         if !self.request.dry_run {
-            self.remember(target, &plan, &outcome)?;
-            self.weigh(target, &plan, &outcome)?;
+            let undone = Undone::of(&plan, &outcome, self.request);
+            self.remember(target, &plan, &outcome, &undone)?;
+            self.weigh(target, &plan, &outcome, &undone)?;
             self.watch_health(target, &outcome)?;
         }
         self.describe(target, &plan, &outcome);
@@ -210,7 +212,13 @@ impl Run<'_> {
     }
 
     /// Brings inventory and applied revision up to date. Nothing is written when nothing is new.
-    fn remember(&mut self, target: &Target, plan: &Plan, outcome: &Outcome) -> Result<(), Problem> {
+    fn remember(
+        &mut self,
+        target: &Target,
+        plan: &Plan,
+        outcome: &Outcome,
+        undone: &Undone,
+    ) -> Result<(), Problem> {
         if self.is_suspended() {
             return Ok(());
         }
@@ -219,24 +227,13 @@ impl Run<'_> {
             return Ok(());
         }
         let revision = target.desired.revision();
-        let of = |wanted: fn(&StepOutcome) -> bool| -> BTreeSet<ResourceId> {
-            outcome
-                .steps
-                .iter()
-                .filter(|step| wanted(&step.outcome))
-                .map(|step| step.resource.clone())
-                .collect()
-        };
-        let changed = of(|outcome| *outcome == StepOutcome::Done);
-        let open = |outcome: &StepOutcome| !matches!(outcome, StepOutcome::Done | StepOutcome::Reported);
-        let mut failed = of(open);
-        failed.extend(plan.problems.iter().map(|error| error.resource.clone()));
-        failed.extend(plan.blocked.iter().map(|blocked| blocked.resource.clone()));
+        let done = outcome.steps.iter().filter(|step| step.outcome == StepOutcome::Done);
+        let changed = done.map(|step| step.resource.clone()).collect();
         let now = clock::now();
-        self.state.record(&target.desired.rendered().resources, revision, &changed, &failed, now)?;
+        let resources = &target.desired.rendered().resources;
+        self.state.record(resources, revision, &changed, &undone.resources(), now)?;
         self.state.release(&plan.released)?;
-        let whole = failed.is_empty() && plan.prune_refused.is_none() && self.request.only.is_empty();
-        if whole {
+        if undone.nothing() {
             self.note_applied(target, outcome, now)?;
         }
         Ok(())

@@ -14,8 +14,10 @@ mod planning;
 mod proving;
 mod reboot;
 mod site;
+mod term;
 mod time;
 mod trial;
+mod undone;
 
 use std::collections::BTreeSet;
 use std::time::Instant;

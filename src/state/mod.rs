@@ -22,7 +22,7 @@ mod schema;
 pub use error::StateError;
 pub use events::Told;
 pub use facts::{Ahead, Beginning, Mark, News, Reboot, Suspension, TimeSeen};
-pub use generations::{Generation, LostRemote, Pin, Standing, Trial};
+pub use generations::{Generation, LostRemote, Pin, Standing, Term, Trial};
 pub use health::{Watch, Watches};
 pub use history::{Cause, Counts, Run, RunResult, RunStart, StepRecord};
 pub use inventory::Entry;

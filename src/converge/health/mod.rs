@@ -95,21 +95,21 @@ impl Run<'_> {
         let mut failed = Vec::new();
         for (check, look) in asked.iter().zip(&looks) {
             let watch = trial.health.entry(check.name.clone()).or_insert_with(|| Watch::new(moment.now));
-            if judge::on_trial(check, watch, look, moment, trial.uptime) == Verdict::Failed {
+            if judge::on_trial(check, watch, look, moment, trial.term.uptime) == Verdict::Failed {
                 failed.push(format!("the health check `{}` fails: {}", check.name, watch.error));
             }
         }
         trial.health.retain(|name, _| checks.iter().any(|check| check.name == *name));
         for check in checks {
             if let Some(watch) = trial.health.get(&check.name) {
-                await_check(check, watch, trial.uptime, moment, status);
+                await_check(check, watch, trial.term.uptime, moment, status);
             }
         }
         self.show(checks, &trial.health);
         if !failed.is_empty() || trial.health.values().all(|watch| watch.state == Health::Healthy) {
             self.keep_watches(&Watches {
-                boot: trial.boot.clone(),
-                changed: trial.uptime,
+                boot: trial.term.boot.clone(),
+                changed: trial.term.uptime,
                 checks: trial.health.iter().map(|(name, watch)| (name.clone(), settled(watch))).collect(),
             })?;
         }
