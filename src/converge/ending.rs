@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::guards::obstacle;
 use super::undone::Undone;
-use super::{Report, Run, Stored, Target};
+use super::{Next, Report, Run, Stored, Target};
 use crate::apply::{Contents, Outcome, StepOutcome};
 use crate::error::{Explain as _, Problem};
 use crate::plan::Plan;
@@ -33,12 +33,16 @@ impl Run<'_> {
         if !self.request.dry_run {
             let undone = Undone::of(&plan, &outcome, self.request);
             self.remember(target, &plan, &outcome, &undone)?;
+            self.tell(&plan, &outcome)?;
             self.weigh(target, &plan, &outcome, &undone)?;
             self.watch_health(target, &outcome)?;
         }
+        if self.overtaken {
+            return self.end_overtaken(plan, outcome);
+        }
         self.describe(target, &plan, &outcome);
         if !self.request.dry_run {
-            self.tell(target, &plan, &outcome)?;
+            self.tell_result(target, clock::now())?;
             self.compact(target);
             // Only a memory of what was read: without it the next run reads more.
             if let Err(error) = self.fingerprints.save(&self.site.paths.fingerprints()) {
@@ -51,7 +55,15 @@ impl Run<'_> {
         self.close()?;
         let Run { state, recorder, again, .. } = self;
         state.leave()?;
-        Ok(Report { status: recorder.status, plan, diff, outcome, again })
+        let next = if again { Next::Turn } else { Next::End };
+        Ok(Report { status: recorder.status, plan, diff, outcome, next })
+    }
+
+    /// Ends a run that another one came before: that one's status stands, and this one begins again.
+    fn end_overtaken(mut self, plan: Plan, outcome: Outcome) -> Result<Report, Problem> {
+        self.keep_told()?;
+        self.state.leave()?;
+        Ok(Report { plan, outcome, next: Next::Again, ..Report::default() })
     }
 
     fn describe(&mut self, target: &Target, plan: &Plan, outcome: &Outcome) {
@@ -128,7 +140,8 @@ impl Run<'_> {
         };
     }
 
-    fn tell(&mut self, target: &Target, plan: &Plan, outcome: &Outcome) -> Result<(), Problem> {
+    /// Tells what was done, before anything is waited for.
+    fn tell(&mut self, plan: &Plan, outcome: &Outcome) -> Result<(), Problem> {
         let now = clock::now();
         if let Some(run) = outcome.run {
             self.recorder.within(run);
@@ -180,7 +193,7 @@ impl Run<'_> {
                 self.recorder.tell_problem(EventKind::PruneRefused, &problem, now);
             }
         }
-        self.tell_result(target, now)
+        Ok(())
     }
 
     fn tell_waiting(&mut self, plan: &Plan, id: &ResourceId, summary: &str, now: i64) -> Result<(), Problem> {

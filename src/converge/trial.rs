@@ -134,9 +134,26 @@ impl Run<'_> {
         outcome: &Outcome,
         undone: &Undone,
     ) -> Result<(), Problem> {
-        if self.is_suspended() || !self.request.only.is_empty() {
+        if !self.request.only.is_empty() {
             return Ok(());
         }
+        if !self.is_suspended() {
+            self.let_time_go_on()?;
+            self.weigh_now(target, plan, outcome, undone)?;
+        }
+        match self.recorder.status.suspended.is_some() {
+            true => self.stop_time(),
+            false => Ok(()),
+        }
+    }
+
+    fn weigh_now(
+        &mut self,
+        target: &Target,
+        plan: &Plan,
+        outcome: &Outcome,
+        undone: &Undone,
+    ) -> Result<(), Problem> {
         if target.pinned {
             return self.weigh_pin(undone);
         }
@@ -251,7 +268,7 @@ impl Run<'_> {
                 wait_until(&mut status, within.saturating_sub(elapsed.as_secs()) + 1);
             }
         }
-        let failed = self.judge_health(target, &mut trial, &mut status)?;
+        let Some(failed) = self.judge_health(target, &mut trial, &mut status)? else { return Ok(()) };
         if let Some((first, others)) = failed.split_first() {
             let revision = target.desired.revision().to_string();
             let mut problem = Problem::from(TrialError::Unhealthy { revision, first: first.clone() });

@@ -83,6 +83,9 @@ pub struct Term {
     pub uptime: i64,
     /// The poll that was known then, which proves nothing: the `began` and `time` of its note.
     pub note: (i64, i64),
+    /// Since when it does not count, in milliseconds since that boot: applying is suspended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stopped: Option<i64>,
 }
 
 /// The trial of the newest generation.
@@ -138,7 +141,37 @@ pub struct LostRemote {
     pub times: u32,
 }
 
+impl Term {
+    /// The time does not count from now on, in milliseconds since this boot; one of another boot begins anew in any case. Whether that is
+    /// new.
+    pub fn stop(&mut self, boot: &str, at: i64) -> bool {
+        let stops = self.boot == boot && self.stopped.is_none();
+        if stops {
+            self.stopped = Some(at);
+        }
+        stops
+    }
+}
+
 impl State {
+    /// Has the time of a trial, and that after a lost remote, not count from now on.
+    ///
+    /// # Errors
+    /// The state cannot be read or written.
+    pub fn stop_terms(&mut self, boot: &str, at: i64) -> Result<(), StateError> {
+        if let Some(mut trial) = self.trial()?
+            && trial.term.stop(boot, at)
+        {
+            self.set_fact("trial", Some(&trial))?;
+        }
+        if let Some(mut pin) = self.pinned()?
+            && pin.lost_remote.as_mut().is_some_and(|lost| lost.term.stop(boot, at))
+        {
+            self.set_fact("pin", Some(&pin))?;
+        }
+        Ok(())
+    }
+
     /// Opens the generation of a commit, or goes on with it where it is the newest; one that was given up is tried anew.
     ///
     /// # Errors

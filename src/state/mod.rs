@@ -107,6 +107,15 @@ impl State {
         }
     }
 
+    /// Changes whenever another process changes the state, and only then.
+    ///
+    /// # Errors
+    /// The state cannot be read.
+    pub fn changes_of_others(&self) -> Result<i64, StateError> {
+        // SQLite's documentation of this pragma: the same connection sees another number once another one has committed.
+        self.sql(self.connection.pragma_query_value(None, "data_version", |row| row.get(0)))
+    }
+
     /// Whether each transaction waits until it is on disk, and all before it.
     fn wait_for_disk(&self, wait: bool) -> Result<(), StateError> {
         let level = if wait { "FULL" } else { "NORMAL" };

@@ -491,7 +491,7 @@ fn trial(generation: i64) -> Trial {
     Trial {
         generation,
         begun: 7,
-        term: Term { boot: "b".into(), uptime: 70, note: (1, 2) },
+        term: Term { boot: "b".into(), uptime: 70, note: (1, 2), stopped: None },
         reach: Some(120),
         health: Default::default(),
     }

@@ -1,5 +1,8 @@
 //! Health checks on hosts: they decide about a new commit, and tell of a host that is not well afterwards.
 
+mod aside;
+mod certificates;
+
 use std::time::{Duration, Instant};
 
 use serde_json::Value;

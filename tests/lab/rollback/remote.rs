@@ -140,6 +140,45 @@ reload-on = [\"file:/etc/nftables.conf\"]
     site.holds("getent hosts bridge");
 }
 
+/// The link as systemd-networkd is to set it up.
+fn networkd(address: &str) -> String {
+    format!(
+        "[file.\"/etc/systemd/network/10-host0.network\"]
+content = \"[Match]\\nName=host0\\n[Network]\\nAddress={address}/16\\nLinkLocalAddressing=no\\nIPv6AcceptRA=no\\n\"
+[service.systemd-networkd]
+running = true
+enabled = true
+reload-on = [\"file:/etc/systemd/network/10-host0.network\"]
+"
+    )
+}
+
+#[test]
+fn an_address_that_networkd_takes_away_comes_back_though_agent_and_host_die() {
+    if !lab_is_enabled() {
+        return;
+    }
+    let site = site("networkd");
+    let own = site.host.address();
+    let has = |address: &str| format!("ip -4 -o address show dev host0 | grep -q 'inet {address}/16'");
+    cut_and_back(&site, &networkd(&own), &networkd("10.214.9.9"));
+    site.holds(&has(&own));
+
+    let new = "\n[file.\"/srv/new\"]\ncontent = \"new\\n\"\n";
+    site.declare(&format!("{BASE}\n{}", networkd(&own)));
+    site.wait_synced();
+    let bad = site.declare(&format!("{BASE}\n{}{new}", networkd("10.214.9.9")));
+    site.host.wait_for(&format!("test -e /srv/new; {}", has("10.214.9.9")), Duration::from_secs(30));
+    site.wait_status("the trial", |run| run["trial"]["poll"] == true);
+    site.holds(&format!("systemctl kill -s KILL abide; not {}", has(&own)));
+    site.host.power_cut();
+    site.host.restart();
+    // What cuts it off comes with the boot, too.
+    wait_back(&site, &bad);
+    site.holds(&has(&own));
+    goes_on(&site);
+}
+
 #[test]
 fn a_wrong_host_key_is_taken_back() {
     if !lab_is_enabled() {

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::command::Output;
 use super::fleet::{Fleet, Signer};
 use super::git_server::{GitServer, Place};
-use super::host::{Host, HostOptions, Network};
+use super::host::{Host, HostOptions, Network, Root};
 
 /// How long anything may take on a busy machine before a test gives up.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -46,6 +46,8 @@ pub enum Served {
 pub struct SiteOptions<'a> {
     /// First part of the host's name.
     pub name: &'static str,
+    /// The root file system that the host starts from.
+    pub root: Root,
     /// Who starts runs.
     pub pace: Pace,
     /// How the fleet reaches the host.
@@ -308,7 +310,7 @@ fn install(options: &SiteOptions<'_>, fleet: &Fleet) -> Host {
     } else {
         Network::default()
     };
-    let host = Host::boot(HostOptions { name: options.name, binds, network, ..HostOptions::default() });
+    let host = Host::boot(HostOptions { name: options.name, root: options.root, binds, network });
     let (source, agent) = match options.pace {
         Pace::Manual => ("poll = \"1d\"", "check = \"1d\"\nevents = false"),
         Pace::Events => ("poll = \"1d\"", "check = \"1d\""),
