@@ -159,24 +159,35 @@ fn an_address_that_networkd_takes_away_comes_back_though_agent_and_host_die() {
         return;
     }
     let site = site("networkd");
-    let own = site.host.address();
-    let has = |address: &str| format!("ip -4 -o address show dev host0 | grep -q 'inet {address}/16'");
-    cut_and_back(&site, &networkd(&own), &networkd("10.214.9.9"));
+    let (own, other) = (site.host.address(), "10.214.9.9");
+    let has = |address: &str| format!("grep -q 'inet {address}/16' <(ip -4 address show dev host0)");
+    let declare = |text: &str, address: &str, more: &str| {
+        site.declare(&format!("{}\n{}{more}", BASE.replace("former", text), networkd(address)))
+    };
+    let new = "\n[file.\"/srv/new\"]\ncontent = \"new\\n\"\n";
+    declare("former", &own, "");
+    site.wait_synced();
+    let bad = declare("former", other, new);
+    site.host.wait_for(&format!("test -e /srv/new; {}", has(other)), Duration::from_secs(30));
+    site.holds(&format!("not {}", has(&own)));
+    wait_back(&site, &bad);
     site.holds(&has(&own));
 
-    let new = "\n[file.\"/srv/new\"]\ncontent = \"new\\n\"\n";
-    site.declare(&format!("{BASE}\n{}", networkd(&own)));
+    // The remote is reached again. Once more, and everybody dies meanwhile.
+    declare("former", &own, "# newer\n");
     site.wait_synced();
-    let bad = site.declare(&format!("{BASE}\n{}{new}", networkd("10.214.9.9")));
-    site.host.wait_for(&format!("test -e /srv/new; {}", has("10.214.9.9")), Duration::from_secs(30));
+    let bad = declare("former", other, &format!("# newer\n{new}"));
+    site.host.wait_for(&format!("test -e /srv/new; {}", has(other)), Duration::from_secs(30));
     site.wait_status("the trial", |run| run["trial"]["poll"] == true);
-    site.holds(&format!("systemctl kill -s KILL abide; not {}", has(&own)));
+    site.holds("systemctl kill -s KILL abide");
     site.host.power_cut();
     site.host.restart();
     // What cuts it off comes with the boot, too.
     wait_back(&site, &bad);
     site.holds(&has(&own));
-    goes_on(&site);
+    declare("newer", &own, "");
+    site.host.wait_for("grep -qx newer /srv/app.conf", Duration::from_secs(30));
+    site.wait_synced();
 }
 
 #[test]
