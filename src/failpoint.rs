@@ -4,7 +4,8 @@
 //! A place is nothing outside of tests, unless the feature `failpoints` is on. With it
 //! - `ABIDE_FAILPOINTS=list` tells each place that is passed on standard error: its number, its name with how often that was passed,
 //!   and where it stands;
-//! - `ABIDE_DIE_AT=17` or `ABIDE_DIE_AT='files: renamed#2'` ends the process there, at once and without any cleaning.
+//! - `ABIDE_DIE_AT=17` or `ABIDE_DIE_AT='files: renamed#2'` ends the process there, at once and without any cleaning;
+//! - `ABIDE_WAIT_AT=17` has it wait there for its host to die, and says so on standard error.
 //!
 //! In unit tests a death unwinds to `lives`, and whoever cleans when dropped asks [`is_dead`] first.
 
@@ -32,14 +33,18 @@ mod process {
     /// Where to die, and what was passed.
     struct Passed {
         chosen: Option<String>,
+        /// Wait there instead of dying.
+        waits: bool,
         list: bool,
         number: u32,
         times: BTreeMap<&'static str, u32>,
     }
 
     static PASSED: LazyLock<Mutex<Passed>> = LazyLock::new(|| {
+        let wait_at = std::env::var("ABIDE_WAIT_AT").ok();
         Mutex::new(Passed {
-            chosen: std::env::var("ABIDE_DIE_AT").ok(),
+            waits: wait_at.is_some(),
+            chosen: wait_at.or_else(|| std::env::var("ABIDE_DIE_AT").ok()),
             list: std::env::var_os("ABIDE_FAILPOINTS").is_some_and(|value| value == "list"),
             number: 0,
             times: BTreeMap::new(),
@@ -61,6 +66,12 @@ mod process {
         }
         let here = |chosen: &String| *chosen == name || chosen.parse() == Ok(number);
         if passed.chosen.as_ref().is_some_and(here) {
+            if passed.waits {
+                eprintln!("waiting at place {number}: {name}");
+                loop {
+                    std::thread::park();
+                }
+            }
             eprintln!("dying at place {number}: {name}");
             std::process::abort();
         }

@@ -2,7 +2,7 @@
 //!
 //! **Invariant:** every operation is idempotent, and has an answer of its own for each thing it was asked for.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -62,6 +62,9 @@ pub trait Effector {
     /// Makes durable which names the given directories hold.
     fn sync_directories(&mut self, directories: &BTreeSet<PathBuf>) -> Result<(), Problem>;
 
+    /// What there is of packages (`package`) or accounts (`user`, `group`), in a few words: those of something that is not there begin
+    /// with `absent`. Those of a package change whenever its version or its state does. A name without words could not be looked at.
+    fn look(&mut self, verb: &str, names: &BTreeSet<String>) -> BTreeMap<String, String>;
     /// One package transaction; all actions have the same options. One answer for each; progress goes to `say`.
     fn packages(&mut self, actions: &[PackageAction], say: &mut Tell<'_>) -> Vec<Result<(), Problem>>;
     /// Changes units: masks and enablement first, then all jobs at once. One answer for each.

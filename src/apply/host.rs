@@ -1,7 +1,7 @@
 //! The real host behind apply: a thin layer over [`system`](crate::system).
 
 use std::cell::OnceCell;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -13,8 +13,8 @@ use crate::error::{Code, Explain, Problem, escaped};
 use crate::plan::{Attributes, GroupAction, Law, PackageAction, Reach, Run, UserAction, WriteFile};
 use crate::progress::Tell;
 use crate::system::accounts::{self, Owners};
-use crate::system::fs::{self, Backups, FsError};
-use crate::system::observe::{PathNeed, PathState};
+use crate::system::fs::{self, Backups, Fingerprints, FsError, Rehash};
+use crate::system::observe::{Needs, PackageState, PathNeed, PathState};
 use crate::system::packages;
 use crate::system::systemd::{self, SystemdError, Transient, TransientOutput};
 use crate::system::{Host, clock, fs::Staged};
@@ -269,6 +269,26 @@ impl Effector for LocalHost<'_> {
         Ok(fs::sync_directories(directories)?)
     }
 
+    fn look(&mut self, verb: &str, names: &BTreeSet<String>) -> BTreeMap<String, String> {
+        let mut needs = Needs::default();
+        match verb {
+            "package" => needs.packages.clone_from(names),
+            "user" => needs.users.clone_from(names),
+            _ => needs.groups.clone_from(names),
+        }
+        // Only a hint for whoever has to find out what a dead run did: without it everything may have happened.
+        let Ok(seen) = self.host.observe(&needs, &mut Fingerprints::default(), Rehash::Never) else {
+            return BTreeMap::new();
+        };
+        let there = |name: &String| match verb {
+            "package" => seen.packages.get(name).map(package).unwrap_or_else(|| "absent".into()),
+            "user" if seen.users.contains_key(name) => "present".into(),
+            "group" if seen.groups.contains_key(name) => "present".into(),
+            _ => "absent".into(),
+        };
+        names.iter().map(|name| (name.clone(), there(name))).collect()
+    }
+
     fn packages(&mut self, actions: &[PackageAction], say: &mut Tell<'_>) -> Vec<Result<(), Problem>> {
         if let Err(problem) = self.arm(actions, say) {
             return self.without_own(actions, &problem, say);
@@ -374,6 +394,23 @@ impl Effector for LocalHost<'_> {
         let output = output.filter(|output| !output.timed_out && output.description.starts_with(&of_ticket));
         Ok(output.and_then(|output| output.code))
     }
+}
+
+/// What there is of a package.
+fn package(state: &PackageState) -> String {
+    let mut words = match (&state.installed, state.broken) {
+        (Some(version), _) => version.clone(),
+        (None, true) => "half there".into(),
+        (None, false) => "absent".into(),
+    };
+    for (holds, word) in [(state.broken, "broken"), (state.held, "held"), (state.config_files, "configured")]
+    {
+        if holds {
+            words.push(' ');
+            words.push_str(word);
+        }
+    }
+    words
 }
 
 /// What `systemctl status` shows of a command, and what it is known by.

@@ -10,6 +10,7 @@ mod debts;
 mod effector;
 mod files;
 pub mod host;
+mod intents;
 mod recover;
 mod run;
 mod schedule;

@@ -1,17 +1,19 @@
 //! What the next start does about a run that died.
 //!
 //! It does not repeat anything: the run that follows finds what is missing, because it compares the host with the branch. It only
-//! clears away what the dead run left lying about, and finds out which notifications are really owed.
+//! clears away what the dead run left lying about, and finds out what it did: what is really owed, what abide made, and what is to be
+//! told of it.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use super::intents::{is_absent, look};
 use super::run::ticket;
 use super::{ApplyError, Effector, in_words};
 use crate::error::Problem;
 use crate::failpoint::reach;
 use crate::resource::ResourceId;
-use crate::state::{Counts, Finished, Intent, Notification, RunResult, State, Unfinished};
+use crate::state::{Finished, Intent, Notification, State, Unfinished};
 
 /// What was found of a run that died.
 #[derive(Debug, Clone, PartialEq)]
@@ -62,9 +64,8 @@ pub fn recover<E: Effector>(state: &mut State, effector: &mut E) -> Result<Optio
     let finished = judge(&unfinished, ended, effector);
     state.complete(unfinished.run, &finished)?;
     reach("journal judged");
-    let counts = Counts { changed: number(&unfinished.touched), ..Counts::default() };
-    let now = effector.now();
-    state.finish(unfinished.run, now, RunResult::Interrupted, counts, None)?;
+    state.abandon(unfinished.run, effector.now())?;
+    reach("dead run closed");
     let owed = state.owed()?;
     let mut pending: Vec<ResourceId> = unfinished.pending.into_iter().map(|intent| intent.resource).collect();
     pending.dedup();
@@ -84,6 +85,34 @@ fn running(unfinished: &Unfinished) -> String {
     intent.map(|intent| ticket(unfinished.run, intent.step, intent.effect)).unwrap_or_default()
 }
 
+/// What a dead run did to one thing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Happened {
+    Yes,
+    No,
+    /// It cannot be seen.
+    Perhaps,
+}
+
+/// What became of an effect, by what was there before it and what is there now.
+fn happened(intent: &Intent, now: &str) -> Happened {
+    if intent.before.is_empty() || now.is_empty() {
+        return Happened::Perhaps;
+    }
+    if now != intent.before {
+        return Happened::Yes;
+    }
+    let all_is_seen = match intent.verb.as_str() {
+        "package" | "make-symlink" => true,
+        "write-file" => now.contains("sha256:"),
+        // A folder may have lost what was in it.
+        "remove" => !now.starts_with("directory"),
+        // Attributes that no fingerprint has; of an account, everything but whether it is there.
+        _ => false,
+    };
+    if all_is_seen || is_absent(now) { Happened::No } else { Happened::Perhaps }
+}
+
 /// Which resources the dead run did not get to: nothing is owed because of them, and abide did not create them. A command that
 /// ended well has had its run.
 fn judge<E: Effector>(unfinished: &Unfinished, ended: Option<i32>, effector: &mut E) -> Finished {
@@ -91,6 +120,8 @@ fn judge<E: Effector>(unfinished: &Unfinished, ended: Option<i32>, effector: &mu
     let mut absent = Vec::new();
     let mut effects = Vec::new();
     let mut paid = Vec::new();
+    let names = unfinished.pending.iter().map(|intent| (intent.verb.as_str(), intent.target.clone()));
+    let looks = look(effector, names);
     for intent in &unfinished.pending {
         if intent.verb == "run" {
             let success: Vec<i32> = serde_json::from_str(&intent.before).unwrap_or_default();
@@ -100,19 +131,21 @@ fn judge<E: Effector>(unfinished: &Unfinished, ended: Option<i32>, effector: &mu
             changed.insert(&intent.resource);
             continue;
         }
-        let now = if intent.before.is_empty() {
-            String::new()
-        } else {
-            effector.fingerprint(Path::new(&intent.target), intent.before.contains("sha256:"))
+        let now = match looks.get(&(intent.verb.clone(), intent.target.clone())) {
+            Some(words) => words.clone(),
+            None if intent.before.is_empty() || !is_of_path(&intent.verb) => String::new(),
+            None => effector.fingerprint(Path::new(&intent.target), intent.before.contains("sha256:")),
         };
-        // What has no fingerprint may have happened.
-        let happened = now.is_empty() || now != intent.before;
-        if happened {
-            changed.insert(&intent.resource);
-        } else if now == "absent" {
-            absent.push(&intent.resource);
+        let happened = happened(intent, &now);
+        match happened {
+            Happened::No if is_absent(&now) => absent.push(&intent.resource),
+            Happened::No => {}
+            Happened::Yes | Happened::Perhaps => drop(changed.insert(&intent.resource)),
         }
-        effects.push((intent.step, intent.effect, happened));
+        // What cannot be seen stays pending: it may have happened.
+        if happened != Happened::Perhaps {
+            effects.push((intent.step, intent.effect, happened == Happened::Yes));
+        }
     }
     let unchanged = |resource: &&ResourceId| !changed.contains(*resource);
     let pending = unfinished.pending.iter().map(|intent| &intent.resource);
@@ -125,6 +158,6 @@ fn judge<E: Effector>(unfinished: &Unfinished, ended: Option<i32>, effector: &mu
     }
 }
 
-fn number<T>(list: &[T]) -> u32 {
-    u32::try_from(list.len()).unwrap_or(u32::MAX)
+fn is_of_path(verb: &str) -> bool {
+    matches!(verb, "write-file" | "make-directory" | "make-symlink" | "set-attributes" | "remove")
 }

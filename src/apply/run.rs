@@ -1,25 +1,28 @@
 //! One plan from its first effect to its last.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use super::effector::UnitChange;
 use super::files::{self, Results};
+use super::intents::{is_absent, look, undertaken};
 use super::schedule::{Class, Place, Schedule, name, path};
 use super::{ApplyError, Contents, Effector, Outcome, StepOutcome, StepResult, in_words, units};
 use crate::error::{Code, Explain, Problem, escaped};
 use crate::failpoint::reach;
 use crate::plan::{Effect, PackageAction, PackageOptions, Plan, Step};
 use crate::progress::{Progress, Tell};
-use crate::state::{Finished, Intent, Notification, Owed, RunResult, RunStart, State, StepRecord};
+use crate::resource::{Declared, ResourceId};
+use crate::state::{Finished, Notification, Owed, RunResult, RunStart, State, StepRecord};
 
 /// Executes a plan, then delivers what is owed from earlier runs. With nothing to do and nothing owed it writes nothing and
-/// returns an outcome without a run.
+/// returns an outcome without a run. `desired` is where the steps' declarations are.
 ///
 /// # Errors
 /// The journal could not be kept. A step that fails is in the outcome.
 pub fn run<E: Effector>(
     plan: &Plan,
+    desired: &[Declared],
     start: &RunStart,
     effector: &mut E,
     state: &mut State,
@@ -42,6 +45,7 @@ pub fn run<E: Effector>(
         plan,
         steps,
         schedule: Schedule::new(steps),
+        declared: desired.iter().map(|declared| (&declared.id, declared)).collect(),
         results: steps.iter().map(|step| result(step, StepOutcome::Done)).collect(),
         fingerprints: vec![(String::new(), String::new()); steps.len()],
         touched: vec![false; steps.len()],
@@ -72,6 +76,8 @@ pub(super) struct Work<'a, E> {
     pub(super) plan: &'a Plan,
     pub(super) steps: &'a [Step],
     pub(super) schedule: Schedule<'a>,
+    /// What the branch declares, by name.
+    pub(super) declared: HashMap<&'a ResourceId, &'a Declared>,
     pub(super) results: Vec<StepResult>,
     /// Of the first path of each step, before and after.
     pub(super) fingerprints: Vec<(String, String)>,
@@ -120,10 +126,11 @@ impl<E: Effector> Work<'_, E> {
     fn batch(&mut self, class: Class, batch: &[Place]) -> Result<(), ApplyError> {
         (self.progress)(Progress::Doing(&describe(class, batch, self.steps)));
         let begun = self.effector.clock();
-        let intents = batch.iter().map(|place| self.intent(*place)).collect::<Vec<_>>();
+        let intents = self.intents(batch);
         let now = self.effector.now();
         let owed = self.owed_because_of(batch, now);
-        self.state.intend(self.number, &intents, &owed, now)?;
+        let undertaken = undertaken(self.steps, &self.declared, batch);
+        self.state.intend(self.number, &intents, &undertaken, &owed, now)?;
         reach("intents written");
         let mut finished = Finished::default();
         let results = match class {
@@ -150,30 +157,6 @@ impl<E: Effector> Work<'_, E> {
 
     pub(super) fn effect(&self, (step, effect): Place) -> &Effect {
         &self.steps[step].change.effects[effect]
-    }
-
-    fn intent(&mut self, place: Place) -> Intent {
-        let step = &self.steps[place.0];
-        let effect = &step.change.effects[place.1];
-        let before = match effect {
-            Effect::Run(run) => serde_json::to_string(&run.success).unwrap_or_default(),
-            effect => {
-                path(effect).map(|path| self.effector.fingerprint(path, !step.sensitive)).unwrap_or_default()
-            }
-        };
-        if place.1 == 0 && path(effect).is_some() {
-            self.fingerprints[place.0].0.clone_from(&before);
-        }
-        let (verb, target) = name(effect);
-        Intent {
-            step: number(place.0),
-            effect: number(place.1),
-            resource: step.resource.clone(),
-            verb: verb.to_owned(),
-            target,
-            before,
-            creates: step.change.creates,
-        }
     }
 
     /// One transaction for each set of options, in the order in which the sets come first.
@@ -322,20 +305,34 @@ impl<E: Effector> Work<'_, E> {
         }
     }
 
+    /// Whether a package that was to be made and failed is there all the same: a transaction can fail when it has unpacked already.
+    fn left_something(&mut self, position: usize) -> bool {
+        let step = &self.steps[position];
+        let failed = self.results[position].outcome == StepOutcome::Failed;
+        match step.change.effects.first() {
+            Some(effect @ Effect::Package(_)) if failed && step.change.creates => {
+                let looks = look(self.effector, std::iter::once(name(effect)));
+                looks.values().any(|words| !is_absent(words))
+            }
+            _ => false,
+        }
+    }
+
     /// Ends a step: its record, what it means for inventory and debts.
     fn over(&mut self, position: usize, finished: &mut Finished) {
         self.schedule.end(position);
+        let untouched = !self.touched[position] && !self.left_something(position);
         let step = &self.steps[position];
         let result = &self.results[position];
         let done = result.outcome == StepOutcome::Done;
         if let Some(path) = step.change.effects.first().and_then(path).filter(|_| self.touched[position]) {
             self.fingerprints[position].1 = self.effector.fingerprint(path, false);
         }
-        if !self.touched[position] {
+        if untouched {
             finished.unchanged.push(step.resource.clone());
-        }
-        if !done && !self.touched[position] && step.change.creates {
-            finished.not_created.push(step.resource.clone());
+            if !done && step.change.creates {
+                finished.not_created.push(step.resource.clone());
+            }
         }
         if done && step.prune {
             finished.pruned.push(step.resource.clone());
@@ -425,6 +422,6 @@ fn describe(class: Class, batch: &[Place], steps: &[Step]) -> String {
     }
 }
 
-fn number(position: usize) -> u32 {
+pub(super) fn number(position: usize) -> u32 {
     u32::try_from(position).unwrap_or(u32::MAX)
 }

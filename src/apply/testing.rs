@@ -14,8 +14,9 @@ use crate::plan::{
     Step, UnitAction, UserAction, WriteFile,
 };
 use crate::progress::Tell;
-use crate::resource::{Content, ContentOrigin, Origin, ResourceId};
+use crate::resource::{AnyResource, Common, Content, ContentOrigin, Declared, Origin, ResourceId};
 use crate::state::{Cause, RunStart};
+use crate::trust::Revision;
 
 /// The host.
 #[derive(Default)]
@@ -28,6 +29,8 @@ pub(super) struct Memory {
     pub(super) log: Vec<String>,
     /// Words of the log that fail.
     pub(super) failing: BTreeSet<String>,
+    /// Packages and accounts that are there, such as `package a`.
+    pub(super) there: BTreeSet<String>,
     /// How the last command ended, by its ticket.
     pub(super) ended: Option<(String, i32)>,
     time: Cell<i64>,
@@ -137,6 +140,13 @@ impl Effector for Memory {
     fn sync_directories(&mut self, directories: &BTreeSet<PathBuf>) -> Result<(), Problem> {
         self.does(format!("sync {} directories", directories.len()))
     }
+    fn look(&mut self, verb: &str, names: &BTreeSet<String>) -> BTreeMap<String, String> {
+        let words = |name: &String| match self.there.contains(&format!("{verb} {name}")) {
+            true => "present".to_owned(),
+            false => "absent".to_owned(),
+        };
+        names.iter().map(|name| (name.clone(), words(name))).collect()
+    }
     fn packages(&mut self, actions: &[PackageAction], _say: &mut Tell<'_>) -> Vec<Result<(), Problem>> {
         let names: Vec<&str> = actions.iter().map(|action| action.name.as_str()).collect();
         self.log.push(format!("transaction {}", names.join(" ")));
@@ -144,7 +154,11 @@ impl Effector for Memory {
             .iter()
             .map(|action| {
                 let what = format!("package {}", action.name);
-                if self.failing.contains(&what) { Err(problem(&what)) } else { Ok(()) }
+                let fails = self.failing.contains(&what);
+                if !fails || self.failing.contains(&format!("{what} once it is unpacked")) {
+                    self.there.insert(what.clone());
+                }
+                if fails { Err(problem(&what)) } else { Ok(()) }
             })
             .collect()
     }
@@ -158,10 +172,14 @@ impl Effector for Memory {
         self.does("daemon-reload".into())
     }
     fn user(&mut self, action: &UserAction) -> Result<(), Problem> {
-        self.does(format!("user {}", action.name))
+        self.does(format!("user {}", action.name))?;
+        self.there.insert(format!("user {}", action.name));
+        Ok(())
     }
     fn group(&mut self, action: &GroupAction) -> Result<(), Problem> {
-        self.does(format!("group {}", action.name))
+        self.does(format!("group {}", action.name))?;
+        self.there.insert(format!("group {}", action.name));
+        Ok(())
     }
     fn run(&mut self, run: &Run, ticket: &str) -> Result<(), Problem> {
         let result = self.does(format!("run {}", run.argv.join(" ")));
@@ -278,5 +296,29 @@ pub(super) fn plan(steps: Vec<Step>) -> Plan {
 }
 
 pub(super) fn start() -> RunStart {
-    RunStart { cause: Cause::Operator, revision: None, started: 1 }
+    RunStart { cause: Cause::Operator, revision: Some(revision()), started: 1 }
+}
+
+pub(super) fn revision() -> Revision {
+    Revision {
+        reference: "refs/heads/main".into(),
+        commit: "c1".into(),
+        tree: String::new(),
+        payload: String::new(),
+        signer: "alice".into(),
+        key: "SHA256:x".into(),
+        time: 0,
+        summary: "change".into(),
+    }
+}
+
+/// What the branch declares of a resource; its kind does not matter here.
+pub(super) fn declared(step: &Step) -> Declared {
+    let symlink = crate::resource::testing::declare("/link", "target = \"x\"").unwrap();
+    Declared {
+        id: step.resource.clone(),
+        common: Common::default(),
+        resource: AnyResource::Symlink(symlink),
+        origin: step.origin.clone(),
+    }
 }

@@ -3,13 +3,13 @@ use std::collections::BTreeSet;
 
 use super::host::LocalHost;
 use super::testing::{
-    Inline, Memory, command, directory, package, plan, remove, start, step, unit, validated, write,
+    Inline, Memory, command, declared, directory, package, plan, remove, start, step, unit, validated, write,
 };
 use super::{ApplyError, Outcome, StepOutcome, recover, run};
 use crate::failpoint::{lives, lives_until};
 use crate::plan::{Effect, Plan, Step, UnitAction};
-use crate::resource::ResourceId;
-use crate::state::{Notification, RunResult, State};
+use crate::resource::{Declared, ResourceId};
+use crate::state::{Notification, RunResult, State, Told};
 use crate::system::Host;
 
 struct Bench {
@@ -31,7 +31,8 @@ impl Bench {
     }
 
     fn apply(&mut self, plan: &Plan) -> Result<Outcome, ApplyError> {
-        run(plan, &start(), &mut self.host, &mut self.state, &Inline, &mut |_| {})
+        let desired: Vec<Declared> = plan.steps.iter().filter(|step| !step.prune).map(declared).collect();
+        run(plan, &desired, &start(), &mut self.host, &mut self.state, &Inline, &mut |_| {})
     }
 
     /// What a new process finds.
@@ -225,6 +226,117 @@ fn a_dead_package_transaction_is_settled_first() {
     assert!(lives_until("effects took place", || bench.apply(&steps)).is_none());
     recover(&mut bench.state, &mut bench.host).unwrap();
     assert_eq!(bench.host.times("settle packages"), 1);
+}
+
+/// The inventory: name, created, adopted.
+fn inventory(state: &State) -> Vec<(String, bool, bool)> {
+    let entries = state.inventory().unwrap().into_iter();
+    entries.map(|entry| (entry.resource.to_string(), entry.created, entry.adopted)).collect()
+}
+
+/// Wherever a run dies, what it made is in the inventory as made by abide, and nothing else is.
+#[test]
+fn a_dead_run_is_known_to_have_made_what_it_made() {
+    for place in 0.. {
+        let mut bench = Bench::new();
+        let steps = plan(vec![
+            step("file:/a", &[], vec![write("/a", "x")]),
+            step("package:p", &[], vec![package("p", false)]),
+            step("directory:/d", &[], vec![directory("/d")]),
+            step("file:/d/b", &[2], vec![write("/d/b", "x")]),
+        ]);
+        let died = lives(place, || bench.apply(&steps).unwrap()).is_none();
+        bench.reopen();
+        recover(&mut bench.state, &mut bench.host).unwrap();
+        bench.state.settle().unwrap();
+        let mut made: Vec<_> = bench
+            .host
+            .paths
+            .iter()
+            .map(|(path, what)| {
+                let kind = if what == "directory" { "directory" } else { "file" };
+                (format!("{kind}:{}", path.display()), true, false)
+            })
+            .chain(bench.host.there.iter().map(|there| (there.replace(' ', ":"), true, false)))
+            .collect();
+        made.sort();
+        let mut known = inventory(&bench.state);
+        known.sort();
+        assert_eq!(known, made, "died at {place}: {:?}", bench.host.log);
+        if !died {
+            assert!(place > 10, "only {place} places");
+            return;
+        }
+    }
+}
+
+/// Wherever a run dies, the next start tells each change that it is known to have made, once.
+#[test]
+fn what_a_dead_run_did_is_told_by_the_next_one() {
+    for place in 0.. {
+        let mut bench = Bench::new();
+        let steps = plan(vec![
+            step("file:/a", &[], vec![write("/a", "x")]),
+            step("command:c", &[0], vec![command("c")]),
+            step("package:p", &[], vec![package("p", false)]),
+            step("file:/b", &[2], vec![write("/b", "x"), remove("/old")]),
+        ]);
+        bench.host.paths.insert("/old".into(), "old".into());
+        let died = lives(place, || bench.apply(&steps).unwrap()).is_none();
+        bench.reopen();
+        recover(&mut bench.state, &mut bench.host).unwrap();
+        let untold = bench.state.settle().unwrap().unwrap_or_default();
+        let told: BTreeSet<String> = untold.iter().map(|change| change.resource.to_string()).collect();
+        let at = |path: &str| bench.host.paths.contains_key(std::path::Path::new(path));
+        let made = [
+            ("file:/a", at("/a")),
+            ("command:c", bench.host.times("run c") == 1),
+            ("package:p", bench.host.there.contains("package p")),
+            ("file:/b", at("/b") && !at("/old")),
+        ];
+        let made: BTreeSet<String> =
+            made.iter().filter(|(_, made)| *made).map(|(name, _)| (*name).to_owned()).collect();
+        assert_eq!(told, made, "died at {place}: {:?}", bench.host.log);
+        if let Some(run) = bench.state.runs(1).unwrap().first() {
+            let done = bench.state.steps(run.id).unwrap().into_iter();
+            let done: BTreeSet<String> = done.map(|step| step.resource.to_string()).collect();
+            assert_eq!((done, run.counts.changed as usize), (made.clone(), made.len()), "died at {place}");
+        }
+        assert!(untold.iter().all(|change| change.revision.is_some() && change.summary == "changed"));
+        bench.state.tell(&Told { concluded: true, ..Told::default() }).unwrap();
+        assert_eq!(bench.state.settle().unwrap(), None);
+        if !died {
+            assert!(place > 10, "only {place} places");
+            return;
+        }
+    }
+}
+
+/// Of a sensitive file no hash is kept, so that it cannot be seen whether it was written: what may be owed is owed.
+#[test]
+fn what_cannot_be_seen_may_have_happened() {
+    let mut bench = Bench::new();
+    bench.host.paths.insert("/key".into(), "former".into());
+    let key = Step { sensitive: true, ..step("file:/key", &[], vec![write("/key", "new")]) };
+    let steps = plan(vec![key, step("service:s", &[0], vec![unit("s", UnitAction::Restart)])]);
+    assert!(lives_until("put in place", || bench.apply(&steps)).is_none());
+    bench.reopen();
+    assert_eq!(recover(&mut bench.state, &mut bench.host).unwrap().unwrap().owed, ["restart s"]);
+}
+
+/// A package that failed when it was unpacked already is there because of abide.
+#[test]
+fn a_package_that_fails_half_way_is_known() {
+    for (leaves, known) in [(false, vec![]), (true, vec![("package:p".to_owned(), true, false)])] {
+        let mut bench = Bench::new();
+        bench.host.failing.insert("package p".into());
+        if leaves {
+            bench.host.failing.insert("package p once it is unpacked".into());
+        }
+        bench.run(vec![step("package:p", &[], vec![package("p", false)])]);
+        bench.state.settle().unwrap();
+        assert_eq!(inventory(&bench.state), known);
+    }
 }
 
 #[test]
@@ -513,11 +625,11 @@ fn files_of_a_real_host_survive_a_death_anywhere() {
             step("file:c", &[], vec![remove(&at("c"))]),
         ]);
         let died =
-            lives(place, || run(&steps, &start(), &mut host, &mut state, &Inline, &mut |_| {}).unwrap())
+            lives(place, || run(&steps, &[], &start(), &mut host, &mut state, &Inline, &mut |_| {}).unwrap())
                 .is_none();
         let mut state = State::open(&folder.path().join("state")).unwrap();
         recover(&mut state, &mut host).unwrap();
-        let outcome = run(&steps, &start(), &mut host, &mut state, &Inline, &mut |_| {}).unwrap();
+        let outcome = run(&steps, &[], &start(), &mut host, &mut state, &Inline, &mut |_| {}).unwrap();
         assert_eq!(words(&outcome), vec!["done"; 4], "{outcome:?}");
         assert_eq!(std::fs::read_to_string(at("d/a")).unwrap(), "one");
         assert_eq!(std::fs::read_to_string(at("b")).unwrap(), "two");
@@ -544,7 +656,7 @@ fn cost() {
     let mut state = State::open(&folder.path().join("state")).unwrap();
     let mut apply = |name: &str, steps: Vec<Step>| {
         let begun = std::time::Instant::now();
-        let outcome = run(&plan(steps), &start(), &mut host, &mut state, &Inline, &mut |_| {}).unwrap();
+        let outcome = run(&plan(steps), &[], &start(), &mut host, &mut state, &Inline, &mut |_| {}).unwrap();
         println!("{name:50} {:>10.3} ms", begun.elapsed().as_secs_f64() * 1e3);
         assert_eq!(outcome.counts().failed + outcome.counts().skipped, 0);
     };
@@ -565,6 +677,6 @@ fn cost() {
         .map(|number| step(&format!("file:{number}"), &[], vec![write(&format!("/{number}"), "x")]))
         .collect();
     let begun = std::time::Instant::now();
-    run(&plan(steps), &start(), &mut memory, &mut state, &Inline, &mut |_| {}).unwrap();
+    run(&plan(steps), &[], &start(), &mut memory, &mut state, &Inline, &mut |_| {}).unwrap();
     println!("{:50} {:>10.3} ms", "of that the journal", begun.elapsed().as_secs_f64() * 1e3);
 }

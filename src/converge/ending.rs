@@ -145,6 +145,7 @@ impl Run<'_> {
         let now = clock::now();
         if let Some(run) = outcome.run {
             self.recorder.within(run);
+            self.recorder.conclude();
         }
         let summaries: HashMap<&ResourceId, &str> =
             plan.steps.iter().map(|step| (&step.resource, step.change.summary.as_str())).collect();
@@ -246,6 +247,7 @@ impl Run<'_> {
         let resources = &target.desired.rendered().resources;
         self.state.record(resources, revision, &changed, &undone.resources(), now)?;
         self.state.release(&plan.released)?;
+        self.state.forget_conditions(resources)?;
         if undone.nothing() {
             self.note_applied(target, outcome, now)?;
         }

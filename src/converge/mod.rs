@@ -269,13 +269,8 @@ impl<'a> Run<'a> {
         let mut recorder = Recorder::default();
         recorder.status.cause = request.cause.word().to_owned();
         recorder.status.sandbox.clone_from(&request.sandbox);
-        if !request.dry_run
-            && let Some(recovered) = apply::recover(&mut state, &mut effector(&mut host, site))?
-        {
-            for problem in recovered.problems.iter().cloned() {
-                recorder.keep(problem);
-            }
-            recorder.tell(EventKind::RunRecovered, recovered.to_string(), clock::now());
+        if !request.dry_run {
+            recover(&mut state, &mut effector(&mut host, site), &mut recorder)?;
         }
         for problem in site.problems.iter().cloned() {
             recorder.keep(problem);
@@ -390,6 +385,7 @@ impl<'a> Run<'a> {
         let upgrade = self.upgrade(target)?;
         Ok(apply::run(
             plan,
+            &target.desired.rendered().resources,
             &start,
             &mut effector(&mut self.host, self.site).upgrading(upgrade, &self.site.paths),
             &mut self.state,
@@ -397,6 +393,28 @@ impl<'a> Run<'a> {
             progress,
         )?)
     }
+}
+
+/// Closes a run that died, and tells what it did and did not tell.
+fn recover(state: &mut State, host: &mut LocalHost<'_>, recorder: &mut Recorder) -> Result<(), Problem> {
+    let now = clock::now();
+    if let Some(recovered) = apply::recover(state, host)? {
+        for problem in recovered.problems.iter().cloned() {
+            recorder.keep(problem);
+        }
+        recorder.tell(EventKind::RunRecovered, recovered.to_string(), now);
+    }
+    if let Some(untold) = state.settle()? {
+        for change in &untold {
+            let subject = format!("resource {}", change.resource);
+            if state.condition(&subject)?.is_some_and(|(former, _)| !former.is_empty()) {
+                recorder.note(&subject, "", now);
+            }
+            recorder.tell_earlier(change, now);
+        }
+        recorder.conclude();
+    }
+    Ok(())
 }
 
 /// Removes what dead runs left of abide's own files; what cannot be removed is in nobody's way.

@@ -28,7 +28,8 @@ impl Undone {
             let wanted = outcome.steps.iter().filter(move |step| wanted(&step.outcome));
             wanted.map(|step| step.resource.clone())
         };
-        let failed = |outcome: &StepOutcome| matches!(outcome, StepOutcome::Failed | StepOutcome::Skipped { .. });
+        let failed =
+            |outcome: &StepOutcome| matches!(outcome, StepOutcome::Failed | StepOutcome::Skipped { .. });
         let unplanned = plan.problems.iter().map(|error| &error.resource);
         let blocked = plan.blocked.iter().map(|blocked| &blocked.resource);
         Undone {
@@ -70,7 +71,10 @@ mod tests {
 
     fn outcome(outcome: StepOutcome) -> Outcome {
         let resource = ResourceId::new("file", "/x");
-        Outcome { steps: vec![StepResult { resource, outcome, problem: None, took: 0 }], ..Outcome::default() }
+        Outcome {
+            steps: vec![StepResult { resource, outcome, problem: None, took: 0 }],
+            ..Outcome::default()
+        }
     }
 
     #[test]

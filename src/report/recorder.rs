@@ -7,7 +7,7 @@ use super::status::RunStatus;
 use super::{Event, EventKind, journal};
 use crate::error::Problem;
 use crate::resource::ResourceId;
-use crate::state::Told;
+use crate::state::{Told, Untold};
 use crate::trust::Revision;
 
 /// What a run told so far.
@@ -50,6 +50,20 @@ impl Recorder {
         event.resource = Some(resource.to_string());
         event.change = Some(change.to_owned());
         self.push(event);
+    }
+
+    /// Tells what an earlier run, which died, did to a resource.
+    pub fn tell_earlier(&mut self, change: &Untold, now: i64) {
+        let Untold { run, revision, resource, summary } = change;
+        let ours = (self.run.replace(*run), std::mem::replace(&mut self.revision, revision.clone()));
+        let message = format!("{resource}: {summary} (by a run that was interrupted)");
+        self.tell_resource(EventKind::ResourceChanged, resource, summary, message, now);
+        (self.run, self.revision) = ours;
+    }
+
+    /// Everything that was undertaken so far is among what is told.
+    pub fn conclude(&mut self) {
+        self.told.concluded = true;
     }
 
     /// Tells a problem.

@@ -16,24 +16,34 @@ const KEEP: i64 = 10_000;
 pub struct Told {
     /// What happened, in order.
     pub events: Vec<Event>,
-    /// By subject: its state, and since when, seconds since the epoch.
+    /// By subject: its state, and since when, seconds since the epoch. An empty state is that of what there is nothing to tell about.
     pub conditions: BTreeMap<String, (String, i64)>,
+    /// Everything that was undertaken so far is in the inventory, and among the events.
+    pub concluded: bool,
 }
 
 impl Told {
     /// Whether there is nothing to write.
     pub fn is_empty(&self) -> bool {
-        self.events.is_empty() && self.conditions.is_empty()
+        self.events.is_empty() && self.conditions.is_empty() && !self.concluded
     }
 
     pub(super) fn write(&self, transaction: &rusqlite::Transaction<'_>) -> rusqlite::Result<()> {
         for (subject, (state, since)) in &self.conditions {
+            // What is as it should be needs no row, or each resource that ever failed would keep one.
+            if state.is_empty() {
+                transaction.execute("DELETE FROM conditions WHERE subject = ?1", [subject])?;
+                continue;
+            }
             transaction
                 .prepare_cached(
                     "INSERT INTO conditions VALUES (?1, ?2, ?3)
                      ON CONFLICT DO UPDATE SET state = excluded.state, since = excluded.since",
                 )?
                 .execute(params![subject, state, since])?;
+        }
+        if self.concluded {
+            super::undertaken::clear(transaction)?;
         }
         self.events.iter().try_for_each(|event| insert(transaction, event))
     }

@@ -6,6 +6,7 @@ use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 
 use super::{State, StateError, Told, to_json};
+use crate::resource::Declared;
 use crate::trust::{HeartbeatMark, HighWater, Revision};
 
 /// The newest commit that this host has proven: nothing that does not descend from it is ever applied.
@@ -314,6 +315,30 @@ impl State {
                     query.query_row([subject], |row| Ok((row.get(0)?, row.get(1)?))).optional()
                 }),
         )
+    }
+
+    /// Forgets what was last noted of resources that nobody manages any more: neither declared nor in the inventory.
+    ///
+    /// # Errors
+    /// The state cannot be read or written.
+    pub fn forget_conditions(&mut self, declared: &[Declared]) -> Result<(), StateError> {
+        let read = || {
+            let mut query = self.connection.prepare_cached(
+                "SELECT substr(subject, 10) FROM conditions WHERE subject > 'resource ' AND subject < 'resource!'
+                 AND substr(subject, 10) NOT IN (SELECT resource FROM inventory)",
+            )?;
+            query.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<Vec<String>>>()
+        };
+        let mut gone = self.sql(read())?;
+        gone.retain(|name| !declared.iter().any(|declared| declared.id.to_string() == *name));
+        if gone.is_empty() {
+            return Ok(());
+        }
+        self.transaction(|transaction| {
+            let mut delete =
+                transaction.prepare_cached("DELETE FROM conditions WHERE subject = 'resource ' || ?1")?;
+            gone.iter().try_for_each(|name| delete.execute([name]).map(drop))
+        })
     }
 
     /// Names and values, as JSON.

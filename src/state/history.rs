@@ -14,6 +14,9 @@ use crate::trust::Revision;
 /// How many runs are kept.
 const KEEP: i64 = 1_000;
 
+/// How many steps of all runs together are kept: fewer runs, where each did much. That many take about ten megabytes.
+const KEEP_STEPS: i64 = 50_000;
+
 /// What started a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -292,6 +295,24 @@ pub(super) fn end(
         ],
     )?;
     transaction.execute("DELETE FROM runs WHERE id <= ?1", [id - KEEP])?;
+    drop_large(transaction, id, KEEP_STEPS)
+}
+
+/// Drops the oldest runs while all together have more steps than `keep`; the run that ends now stays, however much it did.
+pub(super) fn drop_large(
+    transaction: &rusqlite::Transaction<'_>,
+    id: i64,
+    keep: i64,
+) -> rusqlite::Result<()> {
+    // The index is counted, which is small.
+    let held: i64 = transaction.query_row("SELECT count(*) FROM steps", [], |row| row.get(0))?;
+    if held > keep {
+        transaction.execute(
+            "DELETE FROM runs WHERE id < ?1 AND id NOT IN (SELECT run FROM undertaken)
+             AND id <= (SELECT run FROM steps ORDER BY run DESC, position DESC LIMIT 1 OFFSET ?2)",
+            [id, keep],
+        )?;
+    }
     Ok(())
 }
 

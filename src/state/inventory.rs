@@ -7,7 +7,7 @@ use rusqlite::{OptionalExtension, Row, Transaction, params};
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeSet, HashMap};
 
-use super::{State, StateError, from_json, resource, to_json};
+use super::{State, StateError, from_json, resource, to_json, undertaken};
 use crate::resource::{Declared, Origin, ResourceId};
 use crate::trust::Revision;
 
@@ -35,7 +35,7 @@ pub struct Entry {
 
 impl State {
     /// Notes what is applied now: every declared resource that did not fail. Takes the whole desired state: commands that are not in
-    /// it are not owed a run any more. `changed` are those that this run changed. Rows of
+    /// it are not owed a run any more. `changed` are those that this run changed; what it has undertaken is noted in any case. Rows of
     /// resources whose declaration did not change keep the revision that brought it.
     ///
     /// # Errors
@@ -49,20 +49,22 @@ impl State {
         now: i64,
     ) -> Result<(), StateError> {
         let known = self.known()?;
+        let begun = self.begun()?;
         let work: Vec<Update> = declared
             .iter()
-            .filter(|declared| !failed.contains(&declared.id))
+            .filter(|declared| !failed.contains(&declared.id) && !begun.contains(&declared.id))
             .map(|declared| {
                 Update::new(declared, known.get(&declared.id.to_string()), changed.contains(&declared.id))
             })
             .filter(|row| row.needed)
             .collect();
         let gone = self.refreshes_of_others(declared)?;
-        if work.is_empty() && gone.is_empty() {
+        if work.is_empty() && gone.is_empty() && begun.is_empty() {
             return Ok(());
         }
         self.transaction(|transaction| {
             gone.iter().try_for_each(|notification| super::journal::pay(transaction, notification))?;
+            undertaken::promote(transaction)?;
             let revision = revision_row(transaction, revision)?;
             for row in &work {
                 row.write(transaction, revision, now)?;
@@ -212,14 +214,14 @@ impl Update {
 }
 
 /// Tells one declaration from another, without its place in the file: moving a table changes nothing on the host.
-fn digest(declared: &Declared) -> Vec<u8> {
+pub(super) fn digest(declared: &Declared) -> Vec<u8> {
     let bytes = postcard::to_stdvec(&(&declared.common, &declared.resource)).unwrap_or_default();
     Sha256::digest(&bytes).to_vec()
 }
 
 /// The declaration as JSON, which other versions of abide can read, without the bytes of any content and without password hashes:
 /// neither is needed to remove a resource, and neither may lie in the state.
-fn without_content(declared: &Declared) -> String {
+pub(super) fn without_content(declared: &Declared) -> String {
     let mut value = serde_json::to_value(declared).unwrap_or_default();
     redact(&mut value);
     value.to_string()
@@ -258,7 +260,7 @@ fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
     })
 }
 
-fn revision_row(transaction: &Transaction<'_>, revision: &Revision) -> rusqlite::Result<i64> {
+pub(super) fn revision_row(transaction: &Transaction<'_>, revision: &Revision) -> rusqlite::Result<i64> {
     transaction.query_row(
         "INSERT INTO revisions (commit_id, value) VALUES (?1, ?2)
          ON CONFLICT DO UPDATE SET value = excluded.value RETURNING id",
@@ -267,7 +269,7 @@ fn revision_row(transaction: &Transaction<'_>, revision: &Revision) -> rusqlite:
     )
 }
 
-fn drop_unused_revisions(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
+pub(super) fn drop_unused_revisions(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
     transaction.execute("DELETE FROM revisions WHERE id NOT IN (SELECT revision FROM inventory)", [])?;
     Ok(())
 }

@@ -6,7 +6,10 @@
 use rusqlite::{OptionalExtension, Transaction, params};
 use serde::{Deserialize, Serialize};
 
-use super::{Counts, RunResult, RunStart, State, StateError, StepRecord, history, inventory, resource};
+use super::{
+    Counts, RunResult, RunStart, State, StateError, StepRecord, Undertaken, history, inventory, resource,
+    undertaken,
+};
 use crate::error::Problem;
 use crate::resource::ResourceId;
 
@@ -124,7 +127,7 @@ impl State {
         self.transaction(|transaction| history::insert(transaction, start))
     }
 
-    /// Notes effects that are about to happen and what will be owed because of them.
+    /// Notes effects that are about to happen, of which resources, and what will be owed because of them.
     ///
     /// # Errors
     /// The state cannot be written; then nothing may be done.
@@ -132,6 +135,7 @@ impl State {
         &mut self,
         run: i64,
         intents: &[Intent],
+        undertaken: &[Undertaken<'_>],
         owed: &[Owed],
         now: i64,
     ) -> Result<(), StateError> {
@@ -155,6 +159,7 @@ impl State {
                     inventory::mark_created(transaction, &intent.resource, now)?;
                 }
             }
+            undertaken.iter().try_for_each(|one| undertaken::insert(transaction, run, one, now))?;
             owed.iter().try_for_each(|owed| owe(transaction, run, owed))
         });
         self.wait_for_disk(false)?;
@@ -180,7 +185,10 @@ impl State {
                 .iter()
                 .try_for_each(|resource| inventory::unmark_created(transaction, resource))?;
             finished.paid.iter().try_for_each(|paid| pay(transaction, paid))?;
-            finished.unchanged.iter().try_for_each(|resource| not_owed(transaction, run, resource))
+            finished.unchanged.iter().try_for_each(|resource| {
+                undertaken::leave(transaction, run, resource)?;
+                not_owed(transaction, run, resource)
+            })
         })
     }
 
@@ -198,6 +206,25 @@ impl State {
     ) -> Result<(), StateError> {
         self.transaction(|transaction| {
             history::end(transaction, run, ended, result, counts, problem)?;
+            transaction.execute("DELETE FROM intents WHERE run = ?1", [run])?;
+            Ok(())
+        })
+    }
+
+    /// Closes a run that died. What it is known to have done whole is in its history then.
+    ///
+    /// # Errors
+    /// The state cannot be written.
+    pub fn abandon(&mut self, run: i64, now: i64) -> Result<(), StateError> {
+        self.transaction(|transaction| {
+            undertaken::note_done(transaction, run)?;
+            let changed = transaction.query_row(
+                "SELECT count(*) FROM steps WHERE run = ?1 AND outcome = 'done'",
+                [run],
+                |row| row.get(0),
+            )?;
+            let counts = Counts { changed, ..Counts::default() };
+            history::end(transaction, run, now, RunResult::Interrupted, counts, None)?;
             transaction.execute("DELETE FROM intents WHERE run = ?1", [run])?;
             Ok(())
         })

@@ -18,6 +18,7 @@ pub mod journal;
 mod open;
 mod rebuild;
 mod schema;
+pub mod undertaken;
 
 pub use error::StateError;
 pub use events::Told;
@@ -28,6 +29,7 @@ pub use history::{Cause, Counts, Run, RunResult, RunStart, StepRecord};
 pub use inventory::Entry;
 pub use journal::{Finished, Intent, Notification, Owed, Unfinished};
 pub use rebuild::{Rebuilt, rebuild};
+pub use undertaken::{Undertaken, Untold};
 
 use crate::failpoint::reach;
 use rusqlite::Connection;

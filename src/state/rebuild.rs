@@ -34,6 +34,7 @@ const TABLES: &[(&str, &str)] = &[
     ("runs", "the history of runs"),
     ("steps", "what runs did"),
     ("intents", "what the last run was doing"),
+    ("undertaken", "what the last run was doing"),
     ("generations", "the generations"),
     ("conditions", "what was reported last"),
     ("events", "events"),
@@ -65,6 +66,7 @@ impl State {
         self.inventory()?;
         self.owed()?;
         self.unfinished()?;
+        self.untold()?;
         self.events(0, u32::MAX)?;
         self.generations(u32::MAX)?;
         self.runs(u32::MAX)?.iter().try_for_each(|run| self.steps(run.id).map(drop))
@@ -192,7 +194,8 @@ fn fill(
     }
     let orphans = "DELETE FROM inventory WHERE revision NOT IN (SELECT id FROM revisions);
         DELETE FROM steps WHERE run NOT IN (SELECT id FROM runs);
-        DELETE FROM intents WHERE run NOT IN (SELECT id FROM runs);";
+        DELETE FROM intents WHERE run NOT IN (SELECT id FROM runs);
+        DELETE FROM undertaken WHERE run NOT IN (SELECT id FROM runs);";
     state.connection.execute_batch(orphans).map_err(failed)?;
     state.connection.pragma_update(None, "foreign_keys", true).map_err(failed)?;
     if rebuilt.lost.iter().any(|lost| lost.contains("owed")) {
@@ -273,6 +276,7 @@ fn is_sound(state: &State, table: &str) -> bool {
         "inventory" => state.inventory().is_ok(),
         "owed" => state.owed().is_ok(),
         "intents" => state.unfinished().is_ok(),
+        "undertaken" => state.untold().is_ok(),
         "runs" => state.runs(u32::MAX).is_ok(),
         "steps" => state.runs(u32::MAX).is_ok_and(|runs| runs.iter().all(|run| state.steps(run.id).is_ok())),
         "events" => state.events(0, u32::MAX).is_ok(),

@@ -28,6 +28,8 @@ pub(super) const MIGRATIONS: &[Step] = &[
     Step { readable_from: 1, sql: FIRST },
     // A mark has the introduction since then, and a program of version 1 refuses a mark with a field that it does not know.
     Step { readable_from: 2, sql: GENERATIONS },
+    // A program of version 2 forgets what the last run has begun, and nothing else.
+    Step { readable_from: 2, sql: UNDERTAKEN },
 ];
 
 /// Released as 0.1.0.
@@ -92,4 +94,13 @@ const GENERATIONS: &str = "
         standing TEXT NOT NULL, reason TEXT, guarded INTEGER NOT NULL, packages TEXT NOT NULL
     );
     CREATE INDEX generations_commit ON generations (commit_id, id);
+";
+
+const UNDERTAKEN: &str = "
+    -- What a run has begun to change, until the inventory has it and it was told; declared is NULL where it leaves the branch.
+    CREATE TABLE undertaken (
+        run INTEGER NOT NULL REFERENCES runs (id) ON DELETE CASCADE, resource TEXT NOT NULL, position INTEGER NOT NULL,
+        summary TEXT NOT NULL, effects INTEGER NOT NULL, declared TEXT, digest BLOB, origin TEXT NOT NULL,
+        since INTEGER NOT NULL, PRIMARY KEY (run, resource)
+    ) WITHOUT ROWID;
 ";

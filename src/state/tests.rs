@@ -176,7 +176,11 @@ fn a_death_cannot_take_an_event_and_leave_its_condition() {
         let folder = folder();
         let mut state = State::open(folder.path()).unwrap();
         let event = Event { message: "the poll fails".into(), ..Event::default() };
-        let told = Told { events: vec![event], conditions: [("poll".into(), ("down".into(), 1))].into() };
+        let told = Told {
+            events: vec![event],
+            conditions: [("poll".into(), ("down".into(), 1))].into(),
+            ..Told::default()
+        };
         let mark = Mark { commit: "c1".into(), payload: "p1".into(), time: 3, introduction: String::new() };
         let lived = crate::failpoint::lives(place, || state.raise(&mark, &told).unwrap()).is_some();
         let state = State::open(folder.path()).unwrap();
@@ -197,7 +201,7 @@ fn the_journal_tells_what_may_have_happened() {
     let run = state.begin(&start()).unwrap();
     let restart = Notification::Restart("s.service".into());
     let debts = [owed(restart.clone(), "/a"), owed(Notification::Reload("s.service".into()), "/b")];
-    state.intend(run, &[intent(0, "/a"), intent(1, "/b")], &debts, 7).unwrap();
+    state.intend(run, &[intent(0, "/a"), intent(1, "/b")], &[], &debts, 7).unwrap();
     drop(state);
 
     let mut state = State::open(folder.path()).unwrap();
@@ -228,7 +232,7 @@ fn a_command_that_left_the_branch_is_not_owed_a_run() {
     let mut state = State::open(folder.path()).unwrap();
     let run = state.begin(&start()).unwrap();
     let refresh = |name| Notification::Refresh(ResourceId::new("symlink", name));
-    state.intend(run, &[], &[owed(refresh("/a"), "/x"), owed(refresh("/gone"), "/x")], 7).unwrap();
+    state.intend(run, &[], &[], &[owed(refresh("/a"), "/x"), owed(refresh("/gone"), "/x")], 7).unwrap();
     let none = BTreeSet::new();
     state.record(&[link("/a", "x", 1)], &revision("c1"), &none, &none, 1).unwrap();
     let left: Vec<_> = state.owed().unwrap().into_iter().map(|owed| owed.notification).collect();
@@ -241,9 +245,9 @@ fn what_did_not_change_owes_nothing() {
     let mut state = State::open(folder.path()).unwrap();
     let run = state.begin(&start()).unwrap();
     let restart = Notification::Restart("s.service".into());
-    state.intend(run, &[], &[owed(restart.clone(), "/a"), owed(restart, "/b")], 7).unwrap();
+    state.intend(run, &[], &[], &[owed(restart.clone(), "/a"), owed(restart, "/b")], 7).unwrap();
     let later = state.begin(&start()).unwrap();
-    state.intend(later, &[], &[owed(Notification::Restart("s.service".into()), "/b")], 8).unwrap();
+    state.intend(later, &[], &[], &[owed(Notification::Restart("s.service".into()), "/b")], 8).unwrap();
     let unchanged = |name| Finished { unchanged: vec![ResourceId::new("file", name)], ..Finished::default() };
     state.complete(run, &unchanged("/a")).unwrap();
     state.complete(later, &unchanged("/b")).unwrap();
@@ -296,13 +300,49 @@ fn who_created_a_thing_survives_a_crash_before_it_is_recorded() {
     let run = state.begin(&start()).unwrap();
     let mut making = intent(0, "/a");
     making.resource = ResourceId::new("symlink", "/a");
-    state.intend(run, &[making], &[], 1).unwrap();
+    state.intend(run, &[making], &[], &[], 1).unwrap();
     drop(state);
     let mut state = State::open(folder.path()).unwrap();
     let none = BTreeSet::new();
     state.record(&[link("/a", "x", 1), link("/b", "x", 1)], &revision("c1"), &none, &none, 2).unwrap();
     let created: Vec<bool> = state.inventory().unwrap().iter().map(|entry| entry.created).collect();
     assert_eq!(created, [true, false]);
+}
+
+#[test]
+fn what_was_undertaken_is_recorded_until_it_is_told() {
+    let folder = folder();
+    let mut state = State::open(folder.path()).unwrap();
+    let run = state.begin(&start()).unwrap();
+    let resources = [link("/a", "x", 1), link("/b", "x", 2), link("/c", "x", 3)];
+    let undertaken: Vec<Undertaken<'_>> = resources[..2]
+        .iter()
+        .zip(0..)
+        .map(|(declared, position)| Undertaken {
+            position,
+            resource: &declared.id,
+            summary: "created",
+            effects: 1,
+            origin: &declared.origin,
+            declared: Some(declared),
+        })
+        .collect();
+    state.intend(run, &[], &undertaken, &[], 7).unwrap();
+    let failed = resources[1].id.clone();
+    state.complete(run, &Finished { unchanged: vec![failed.clone()], ..Finished::default() }).unwrap();
+    state.finish(run, 8, RunResult::Failed, Counts::default(), None).unwrap();
+    state.record(&resources, &revision("c1"), &BTreeSet::new(), &[failed].into(), 9).unwrap();
+    let known = |state: &State| -> Vec<(String, bool, i64)> {
+        let entries = state.inventory().unwrap().into_iter();
+        entries.map(|entry| (entry.resource.name, entry.adopted, entry.first)).collect()
+    };
+    let expected = [("/a".to_owned(), false, 7), ("/c".to_owned(), true, 9)];
+    assert_eq!(known(&state), expected);
+    // Whoever finds it again changes nothing.
+    assert_eq!(state.settle().unwrap(), Some(Vec::new()));
+    assert_eq!(known(&state), expected);
+    state.tell(&Told { concluded: true, ..Told::default() }).unwrap();
+    assert_eq!(state.settle().unwrap(), None);
 }
 
 #[test]
@@ -349,6 +389,66 @@ fn history_is_bounded_and_tells_of_one_resource() {
     state.connection.execute("UPDATE sqlite_sequence SET seq = 5000 WHERE name = 'runs'", []).unwrap();
     let later = state.add_run(&start(), 10, Counts::default(), None).unwrap();
     assert_eq!((later, state.runs(5).unwrap().len(), state.steps(run).unwrap().len()), (5001, 1, 0));
+}
+
+#[test]
+fn runs_that_did_much_are_kept_for_a_shorter_time() {
+    let folder = folder();
+    let mut state = State::open(folder.path()).unwrap();
+    let end = |state: &mut State, number: u32| {
+        let run = state.begin(&start()).unwrap();
+        let step = |position| StepRecord {
+            run,
+            position,
+            resource: ResourceId::new("file", "/a"),
+            origin: String::new(),
+            summary: "changed".into(),
+            outcome: crate::apply::StepOutcome::Done,
+            problem: None,
+            before: String::new(),
+            after: String::new(),
+            took: 1,
+        };
+        state
+            .complete(run, &Finished { steps: (0..number).map(step).collect(), ..Finished::default() })
+            .unwrap();
+        state.finish(run, 9, RunResult::Succeeded, Counts::default(), None).unwrap();
+        state.transaction(|transaction| history::drop_large(transaction, run, 10)).unwrap();
+        let kept: Vec<i64> = state.runs(10).unwrap().iter().map(|run| run.id).collect();
+        kept
+    };
+    assert_eq!(end(&mut state, 4), [1]);
+    assert_eq!(end(&mut state, 6), [2, 1]);
+    // Eleven steps are one too many.
+    assert_eq!(end(&mut state, 1), [3, 2]);
+    assert!(state.steps(1).unwrap().is_empty());
+    // The last run is kept whole, and nothing else beside it.
+    assert_eq!(end(&mut state, 12), [4]);
+    assert_eq!(state.steps(4).unwrap().len(), 12);
+}
+
+#[test]
+fn conditions_are_kept_only_of_what_is_managed_and_not_well() {
+    let folder = folder();
+    let mut state = State::open(folder.path()).unwrap();
+    let tell = |state: &mut State, subject: &str, what: &str| {
+        let conditions = [(subject.to_owned(), (what.to_owned(), 1))].into();
+        state.tell(&Told { conditions, ..Told::default() }).unwrap();
+    };
+    for subject in ["trust", "resource symlink:/a", "resource symlink:/gone", "resource symlink:/leaving"] {
+        tell(&mut state, subject, "bad");
+    }
+    let none = BTreeSet::new();
+    state.record(&[link("/leaving", "x", 1)], &revision("c1"), &none, &none, 1).unwrap();
+    state.forget_conditions(&[link("/a", "x", 1)]).unwrap();
+    let known = |state: &State| {
+        let mut query = state.connection.prepare("SELECT subject FROM conditions ORDER BY subject").unwrap();
+        let rows = query.query_map([], |row| row.get::<_, String>(0)).unwrap();
+        rows.map(Result::unwrap).collect::<Vec<_>>()
+    };
+    assert_eq!(known(&state), ["resource symlink:/a", "resource symlink:/leaving", "trust"]);
+    tell(&mut state, "resource symlink:/a", "");
+    assert_eq!(known(&state), ["resource symlink:/leaving", "trust"]);
 }
 
 #[test]

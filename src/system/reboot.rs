@@ -120,7 +120,12 @@ mod tests {
                 NOW,
                 &["/run/reboot-required is there"],
             ),
-            (&[("run/reboot-needed", "reboot")], &facts("suse", "6.4.0", "vm"), NOW, &["/run/reboot-needed is there"]),
+            (
+                &[("run/reboot-needed", "reboot")],
+                &facts("suse", "6.4.0", "vm"),
+                NOW,
+                &["/run/reboot-needed is there"],
+            ),
             (
                 &[("run/reboot-required", ""), ("run/reboot-required.pkgs", "libc6\nlinux-base\nlibc6\n")],
                 &debian,

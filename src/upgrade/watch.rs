@@ -76,7 +76,7 @@ impl Guard<'_> {
         // A boot has no name that the agent in its sandbox and a service outside of it agree about in every container.
         let running = process::began(pid) == Some(began);
         let rebooted = *self.late.get_or_insert(!running);
-        let now = clock::since_boot();
+        let now = clock::since_machine_boot();
         if running || self.over.is_some_and(|(known, _)| known != pid) {
             (self.over, self.given) = (None, None);
         }
@@ -183,7 +183,7 @@ fn written(path: &Path) -> Option<(i64, serde_json::Value)> {
     let metadata = std::fs::metadata(path).ok()?;
     let age = clock::nanoseconds() - (metadata.mtime() * 1_000_000_000 + metadata.mtime_nsec());
     let status = serde_json::from_slice(&std::fs::read(path).ok()?).ok()?;
-    Some((clock::since_boot() - age / 1_000_000, status))
+    Some((clock::since_machine_boot() - age / 1_000_000, status))
 }
 
 /// Whether the package is the former version, and whether it is not whole.

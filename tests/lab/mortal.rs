@@ -1,5 +1,8 @@
 //! The program `abide`, built so that it can be made to die (see `src/failpoint.rs`): what the durability suites put into hosts.
 //!
+//! `mortal memory` prints what the state knows of its resources and owes, `mortal told NUMBER` which resources events after that number
+//! speak of, and `mortal told last` the number of the last one.
+//!
 //! `mortal apply FOLDER CONTENT` applies a small plan of files to a folder instead, with the journal in it: the torn-writes suite
 //! lets that die on file systems whose unsynced writes it throws away.
 #![allow(clippy::disallowed_methods, clippy::expect_used, clippy::unwrap_used, reason = "a part of a test")]
@@ -9,6 +12,7 @@ use std::path::Path;
 use abide::apply::{self, Contents, StepOutcome, host::LocalHost};
 use abide::error::Problem;
 use abide::plan::{Attributes, Change, Effect, Plan, Step, WriteFile};
+use abide::report::EventKind;
 use abide::resource::{Content, ContentOrigin, Origin, ResourceId};
 use abide::state::{Cause, Mark, RunStart, State, Told};
 use abide::system::Host;
@@ -20,7 +24,63 @@ fn main() -> std::process::ExitCode {
             apply_files(Path::new(&arguments[2]), &arguments[3]);
             std::process::ExitCode::SUCCESS
         }
+        Some("memory") => {
+            memory();
+            std::process::ExitCode::SUCCESS
+        }
+        Some("told") => {
+            told(&arguments[2]);
+            std::process::ExitCode::SUCCESS
+        }
         _ => abide::cli::run(std::env::args_os()),
+    }
+}
+
+fn state() -> State {
+    State::inspect(Path::new("/var/lib/abide")).expect("the state can be read").expect("there is a state")
+}
+
+/// What must be the same whether or not a run died on the way: the inventory, and nothing owed, open or untold.
+fn memory() {
+    let state = state();
+    for entry in state.inventory().expect("the inventory can be read") {
+        let created = if entry.created { "created" } else { "found" };
+        let adopted = if entry.adopted { "adopted" } else { "changed" };
+        println!("{} {created} {adopted} {}", entry.resource, entry.revision.commit);
+    }
+    for owed in state.owed().expect("what is owed can be read") {
+        println!("owed: {}", owed.notification);
+    }
+    if let Some(open) = state.unfinished().expect("the journal can be read") {
+        println!("open: run {}", open.run);
+    }
+    for change in state.untold().expect("what is untold can be read") {
+        println!("untold: {}", change.resource);
+    }
+}
+
+/// Resources that were told to be changed, or to be under change when a run died.
+fn told(after: &str) {
+    let state = state();
+    let after = match after {
+        "last" => {
+            let last = state.events(0, 1).expect("events can be read");
+            return println!("{}", last.last().map_or(0, |(number, _)| *number));
+        }
+        number => number.parse().expect("the number of an event"),
+    };
+    for (_, event) in state.events(after, u32::MAX).expect("events can be read") {
+        match event.kind {
+            Some(EventKind::ResourceChanged) => {
+                println!("{}", event.resource.expect("it names its resource"))
+            }
+            Some(EventKind::RunRecovered) => {
+                let was = event.message.split("it was changing ").nth(1).unwrap_or_default();
+                let was = was.split(';').next().unwrap_or_default();
+                was.split(", ").filter(|name| !name.is_empty()).for_each(|name| println!("{name}"));
+            }
+            _ => {}
+        }
     }
 }
 
@@ -67,8 +127,8 @@ fn apply_files(folder: &Path, content: &str) {
     steps.push(step("gone", Vec::new(), Effect::Remove { path: folder.join("gone"), recursive: false }));
     let start = RunStart { cause: Cause::Operator, revision: None, started: 1 };
     let plan = Plan { steps, ..Plan::default() };
-    let outcome =
-        apply::run(&plan, &start, &mut host, &mut state, &Inline, &mut |_| {}).expect("the journal is kept");
+    let outcome = apply::run(&plan, &[], &start, &mut host, &mut state, &Inline, &mut |_| {})
+        .expect("the journal is kept");
     assert!(outcome.steps.iter().all(|step| step.outcome == StepOutcome::Done), "{outcome:#?}");
     state.leave().expect("the state is left");
     println!("ended");

@@ -1,11 +1,16 @@
-//! A day of compressed time: random pushes, reverts, faults, drift, lost networks and clock jumps on several hosts, which all converge
-//! to the branch in the end, with nothing left over. A seed repeats the operations; tests/README.md says how to lengthen it.
+//! A day of compressed time: random pushes, reverts, faults, drift, lost networks, full disks, clock jumps and upgrades on several hosts,
+//! which all converge to the branch in the end, with nothing left over and nothing grown. A seed repeats the operations;
+//! tests/README.md says how to lengthen it.
 
+mod archive;
 mod checks;
+mod disk;
 mod fleet;
+mod growth;
 mod operations;
+mod rows;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime};
 
 use tempfile::TempDir;
@@ -15,15 +20,17 @@ use crate::support::fleet::{Fleet, Signer};
 use crate::support::git_server::{GitServer, Place};
 use crate::support::host::{Host, HostOptions, Network};
 use crate::support::lab_is_enabled;
-use crate::support::site::{FLEET, ROLE, product, trust};
+use crate::support::site::{FLEET, ROLE, trust};
 
+use archive::Archive;
+use disk::StateDisk;
 use fleet::Model;
 
 /// Simulated seconds that pass in one.
 const USUAL_RATE: u64 = 120;
 
 const SETTINGS: &str = "[source]\npoll = \"8m\"\njitter = \"1m\"\nbackoff = \"20m\"\ntimeout = \"10s\"\ndeadline = \"20s\"\n\
-    [agent]\ncheck = \"30m\"\n[apply]\nprune-limit = 100\n[rollback]\nremote-within = \"1h\"\n";
+    [agent]\ncheck = \"30m\"\n[apply]\nprune-limit = 100\nbackup-bytes = 1048576\n[rollback]\nremote-within = \"1h\"\n";
 
 /// A small generator (xorshift64), so that a seed gives the same operations again.
 pub struct Dice(u64);
@@ -47,6 +54,8 @@ impl Dice {
 pub struct Member {
     /// The host.
     pub host: Host,
+    /// Where it keeps its state; gone after the host.
+    pub state: StateDisk,
     clock: PathBuf,
     offset: i64,
     /// Its veth is down.
@@ -85,7 +94,8 @@ pub struct Soak {
     wall: u128,
     /// Milliseconds since the machine's boot, which is that of all hosts, when the clocks began to run faster.
     boot: u64,
-    _clocks: TempDir,
+    clocks: TempDir,
+    archive: Archive,
 }
 
 /// What was done; shown when something is not as it should be.
@@ -128,15 +138,19 @@ fn hosts_converge_after_a_day_of_everything() {
     let mut soak = Soak::new(seed, hosts, rate);
     soak.converged("at the beginning");
     // Agents may be ended in the first half only, so that what grows in them shows in the second.
-    soak.operate(hours * 3600 / 2, true);
+    soak.operate(0, hours * 3600 / 2, true);
     soak.calm();
     soak.converged("after the first half");
+    soak.age();
     let warm = soak.measured();
-    soak.operate(hours * 3600, false);
+    let middle = soak.passed();
+    soak.operate(middle, middle + hours * 3600 / 2, false);
     soak.calm();
     soak.converged("at the end");
     let end = soak.measured();
-    soak.nothing_grew(&warm, &end);
+    growth::print(&warm, &end);
+    growth::nothing_grew(&warm, &end);
+    growth::was_upgraded(&end);
     soak.nothing_is_left_over();
 }
 
@@ -144,6 +158,7 @@ impl Soak {
     fn new(seed: u64, hosts: u64, rate: u64) -> Soak {
         let program = build(&["--features", "simulated-clock", "--example", "hasty"]).join("hasty");
         let clocks = tempfile::tempdir().expect("a temporary folder");
+        let archive = Archive::new(&program);
         let fleet = Fleet::new();
         let (signer, stranger) = (fleet.signer("alice"), fleet.signer("mallory"));
         let model = Model::default();
@@ -167,34 +182,37 @@ impl Soak {
             began: Instant::now(),
             wall,
             boot: uptime(),
-            _clocks: clocks,
+            clocks,
+            archive,
         };
-        for number in 0..hosts {
-            let member = soak.boot(&program, number, &introduction);
-            soak.members.push(member);
-        }
+        soak.members = std::thread::scope(|scope| {
+            let (soak, introduction) = (&soak, &introduction);
+            let booting: Vec<_> =
+                (0..hosts).map(|number| scope.spawn(move || soak.boot(number, introduction))).collect();
+            booting.into_iter().map(|member| member.join().expect("a host is ready")).collect()
+        });
         soak.began = Instant::now();
         soak
     }
 
-    fn boot(&self, program: &Path, number: u64, introduction: &str) -> Member {
-        let clock = self._clocks.path().join(number.to_string());
+    fn boot(&self, number: u64, introduction: &str) -> Member {
+        let clock = self.clocks.path().join(number.to_string());
         std::fs::write(&clock, self.clock(0)).expect("a clock");
-        let mut binds = product(program);
-        binds.push((clock.clone(), "/abide-clock".into()));
+        let state = StateDisk::new();
         let host = Host::boot(HostOptions {
             name: "soak",
             network: Network::Bridge,
-            binds,
+            binds: vec![(clock.clone(), "/abide-clock".into()), self.archive.bind()],
+            writable: vec![state.bind()],
             ..HostOptions::default()
         });
+        host.sh(&archive::install()).success();
         host.write("/etc/abide/abide.toml", SETTINGS);
-        host.sh("systemd-sysusers; systemd-tmpfiles --create abide.conf").success();
         let (url, key) = (self.server.url("fleet"), self.signer.public_key());
         let failed = checks::failed_units(&host);
         host.exec(&["abide", "enroll", &url, "--introduction", introduction, "--key", &key, "--yes"])
             .success();
-        Member { host, clock, offset: 0, cut: false, full: false, failed }
+        Member { host, state, clock, offset: 0, cut: false, full: false, failed }
     }
 
     /// What a host's clock file says.
@@ -223,10 +241,16 @@ impl Soak {
         self.log.lines.push(format!("{:02}:{:02} {text}", passed / 3600, passed / 60 % 60));
     }
 
-    /// Operations at random moments, until so many simulated seconds have passed.
-    fn operate(&mut self, until: u64, deadly: bool) {
+    /// Operations at random moments, and those that are planned, until so many simulated seconds have passed.
+    fn operate(&mut self, from: u64, until: u64, deadly: bool) {
+        let share = until.saturating_sub(from);
+        let mut planned = Soak::planned(deadly).iter().peekable();
         while self.passed() < until {
-            self.operation(deadly);
+            let passed = self.passed();
+            match planned.next_if(|(percent, _)| passed >= from + share * percent / 100) {
+                Some((_, operation)) => operation(self),
+                None => self.operation(deadly),
+            }
             // About every ten minutes of a host's day, whatever the number of hosts.
             let share = 1200 * 1000 / self.rate / (self.members.len() as u64);
             std::thread::sleep(Duration::from_millis(self.dice.below(share.max(1))));

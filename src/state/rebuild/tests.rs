@@ -69,7 +69,7 @@ fn lived_in(folder: &Path) -> State {
         reason: resources[0].id.clone(),
         since: 1,
     };
-    state.intend(run, &intents, &[owed], 1).unwrap();
+    state.intend(run, &intents, &[], &[owed], 1).unwrap();
     state.record(&resources, &revision(), &changed, &BTreeSet::new(), 1).unwrap();
     state.keep_copy().unwrap();
     state

@@ -149,9 +149,7 @@ fn untrusted(error: &rustls::Error) -> String {
             let names: Vec<String> = presented.iter().map(bare).collect();
             format!("its certificate is for other names: {}", names.join(", "))
         }
-        Wrong::UnknownIssuer => {
-            "its certificate is signed by no authority that this host trusts".into()
-        }
+        Wrong::UnknownIssuer => "its certificate is signed by no authority that this host trusts".into(),
         other => format!("its certificate is refused: {other}"),
     }
 }

@@ -63,7 +63,8 @@ fn of_a_cohort_that_needs_reboots_one_host_is_down_at_a_time() {
         .map(|slot| {
             let mut binds = product(&program);
             binds.push((file.clone(), "/abide-clock".into()));
-            let options = HostOptions { name: "cohort", network: Network::Bridge, binds, ..Default::default() };
+            let options =
+                HostOptions { name: "cohort", network: Network::Bridge, binds, ..Default::default() };
             let host = Host::boot(options);
             host.write("/etc/abide/abide.toml", settings(slot));
             host.sh("systemd-sysusers; systemd-tmpfiles --create abide.conf").success();
@@ -99,5 +100,8 @@ fn of_a_cohort_that_needs_reboots_one_host_is_down_at_a_time() {
     turns.sort_unstable();
     println!("{HOSTS} hosts rebooted within {:?}, in turns of 60 s: {turns:?}", start.elapsed());
     assert!(turns.windows(2).all(|pair| pair[0].1 <= pair[1].0), "{turns:?}");
-    assert!(turns.iter().all(|(begun, _)| begun.rem_euclid(60) < 30), "in the first half of a slot: {turns:?}");
+    assert!(
+        turns.iter().all(|(begun, _)| begun.rem_euclid(60) < 30),
+        "in the first half of a slot: {turns:?}"
+    );
 }

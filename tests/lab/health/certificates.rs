@@ -81,7 +81,8 @@ fn a_certificate_is_judged_as_the_host_judges_it_and_the_reason_is_clear() {
     // A server that speaks no TLS.
     host.sh("sed 's/8080/8445/' /etc/systemd/system/web.socket >/etc/systemd/system/plain.socket
         cp /etc/systemd/system/web@.service /etc/systemd/system/plain@.service
-        systemctl daemon-reload; systemctl start plain.socket").success();
+        systemctl daemon-reload; systemctl start plain.socket")
+        .success();
     host.wait_for("for port in 8441 8442 8443 8444; do ss -Hltn | grep -q :$port; done", PATIENCE);
 
     let stay = format!("{FLEET}\n[rollback]\nhealth = false\n");

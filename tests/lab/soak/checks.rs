@@ -4,22 +4,11 @@ use std::time::{Duration, Instant};
 
 use crate::support::host::Host;
 
-use super::Soak;
+use super::growth::{Measure, measure};
+use super::{Soak, rows};
 
 /// Real time in which all hosts converge, on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(180);
-
-/// What an agent and its folders take.
-#[derive(Debug, Clone)]
-pub struct Measure {
-    pid: u64,
-    /// Proportional set size of the agent, KiB.
-    memory: u64,
-    descriptors: u64,
-    /// `/var/lib/abide` and `/var/lib/abide-fetch`, KiB.
-    state: u64,
-    spool: u64,
-}
+pub(super) const PATIENCE: Duration = Duration::from_secs(180);
 
 /// The units that have failed, one a line.
 pub fn failed_units(host: &Host) -> String {
@@ -38,7 +27,9 @@ impl Soak {
                 let run = &value["run"];
                 let good = run["revision"]["commit"] == tip
                     && value["sync"] == "Synced"
-                    && value["health"] == "Healthy";
+                    && value["health"] == "Healthy"
+                    // The guard of an upgrade needs a moment to see that it is over.
+                    && !member.state.path().join("guard").exists();
                 if good && member.host.exec(&["abide", "diff"]).code == 0 {
                     break;
                 }
@@ -57,7 +48,17 @@ impl Soak {
 
     /// What the agents take now.
     pub(super) fn measured(&self) -> Vec<Measure> {
-        self.members.iter().map(|member| measure(&member.host)).collect()
+        std::thread::scope(|scope| {
+            let members = self.members.iter();
+            let measures: Vec<_> =
+                members.map(|member| scope.spawn(|| measure(&member.host, member.state.path()))).collect();
+            measures.into_iter().map(|measure| measure.join().expect("a measure")).collect()
+        })
+    }
+
+    /// Gives every host a long history.
+    pub(super) fn age(&self) {
+        self.members.iter().for_each(|member| rows::age(member.state.path()));
     }
 
     /// Neither temporary files nor dead processes nor failed units nor open debts.
@@ -66,7 +67,7 @@ impl Soak {
             let name = member.host.name();
             let left = member.host.sh(
                 "find / -xdev \\( -path /proc -o -path /sys \\) -prune -o -name '.abide-*' -print
-                 find /var/lib/abide -name '*.tmp*' -o -name 'tmp_*'
+                 find /var/lib/abide -name '*.tmp*' -o -name 'tmp_*' -o -name 'incoming-*' -o -name '.abide-*'
                  grep -l '^State:.Z' /proc/[0-9]*/status 2>/dev/null | while read -r f; do grep -H '^Name' $f || true; done",
             );
             assert_eq!(left.stdout.trim(), "", "left over on {name}");
@@ -78,37 +79,7 @@ impl Soak {
             let open = |run: &&serde_json::Value| run["result"] == "running";
             let open: Vec<_> = runs.as_array().into_iter().flatten().filter(open).collect();
             assert!(open.is_empty(), "runs that never ended on {name}: {open:#?}");
+            assert_eq!(rows::too_many(&rows::count(member.state.path())), Vec::<String>::new(), "{name}");
         }
     }
-
-    /// Neither agents nor their folders take more at the end than in the middle.
-    pub(super) fn nothing_grew(&self, warm: &[Measure], end: &[Measure]) {
-        for (member, (warm, end)) in self.members.iter().zip(warm.iter().zip(end)) {
-            let name = member.host.name();
-            println!("{name}: in the middle {warm:?}, at the end {end:?}");
-            // An agent that was started again says nothing about growth.
-            if warm.pid == end.pid {
-                assert!(end.memory <= warm.memory + warm.memory / 4 + 1024, "{name} grew: {warm:?} {end:?}");
-                assert!(end.descriptors <= warm.descriptors + 2, "{name} leaks: {warm:?} {end:?}");
-            }
-            // Twice is for packs that are due to be put together; the rest is bounded by itself.
-            assert!(end.state <= (warm.state * 2).max(24 << 10), "{name}: the state grew: {warm:?} {end:?}");
-            assert!(end.spool <= (warm.spool * 2).max(8 << 10), "{name}: the spool grew: {warm:?} {end:?}");
-        }
-        let restarted = warm.iter().zip(end).filter(|(warm, end)| warm.pid != end.pid).count();
-        assert_eq!(restarted, 0, "agents died in the half in which nobody ended one");
-    }
-}
-
-fn measure(host: &Host) -> Measure {
-    let said = host
-        .sh("pid=$(systemctl show -P MainPID abide)
-             echo $pid; awk '/^Pss:/ { print $2 }' /proc/$pid/smaps_rollup
-             # A poll or a run that is under way has some of its own; the fewest of several looks are those that stay.
-             for n in $(seq 30); do ls /proc/$pid/fd | wc -l; sleep 0.1; done | sort -n | head -n 1
-             du -sk /var/lib/abide | cut -f1; du -sk /var/lib/abide-fetch | cut -f1")
-        .success();
-    let numbers: Vec<u64> = said.lines().map(|line| line.trim().parse().expect("a number")).collect();
-    let [pid, memory, descriptors, state, spool] = numbers[..] else { panic!("{said}") };
-    Measure { pid, memory, descriptors, state, spool }
 }

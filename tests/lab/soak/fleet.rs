@@ -4,14 +4,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use super::Dice;
+use super::archive::{ABIDE, SMALL};
 
 /// A desired state.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Model {
-    files: BTreeMap<u64, u64>,
-    apps: BTreeMap<u64, u64>,
-    users: BTreeSet<u64>,
-    links: BTreeMap<u64, u64>,
+    pub(super) files: BTreeMap<u64, u64>,
+    pub(super) apps: BTreeMap<u64, u64>,
+    pub(super) users: BTreeSet<u64>,
+    pub(super) links: BTreeMap<u64, u64>,
+    /// Small packages, and which of their versions.
+    pub(super) packages: BTreeMap<&'static str, &'static str>,
+    /// The version of abide itself, once one is declared.
+    pub(super) abide: Option<&'static str>,
 }
 
 impl Model {
@@ -19,6 +24,11 @@ impl Model {
     pub fn change(&mut self, dice: &mut Dice) {
         for _ in 0..=dice.below(4) {
             let (number, version) = (dice.below(12), dice.below(1000));
+            // Package managers are slow: packages come and go more rarely than the rest.
+            if dice.below(24) == 0 {
+                self.change_package(dice);
+                continue;
+            }
             match dice.below(8) {
                 0..=2 => drop(self.files.insert(number, version)),
                 3 => drop(self.files.remove(&number)),
@@ -34,6 +44,22 @@ impl Model {
                 _ => drop(self.links.remove(&number)),
             }
         }
+    }
+
+    /// One package more, less, or in another version.
+    pub fn change_package(&mut self, dice: &mut Dice) {
+        let (name, versions) = SMALL[dice.below(SMALL.len() as u64) as usize];
+        let version = versions[dice.below(versions.len() as u64) as usize];
+        match self.packages.get(name) {
+            Some(known) if *known == version => drop(self.packages.remove(name)),
+            _ => drop(self.packages.insert(name, version)),
+        }
+    }
+
+    /// The other version of abide.
+    pub fn upgrade(&mut self) {
+        let newest = Some(ABIDE[1]);
+        self.abide = if self.abide == newest { Some(ABIDE[0]) } else { newest };
     }
 
     /// The role that declares it.
@@ -62,6 +88,10 @@ impl Model {
                  [service.soak{number}]\nrunning = true\nenabled = true\nmasked = false",
                 1_000_000 + version
             );
+        }
+        let abide = self.abide.iter().map(|version| ("abide", *version));
+        for (name, version) in self.packages.iter().map(|(name, version)| (*name, *version)).chain(abide) {
+            let _ = writeln!(role, "[package.{name}]\nversion = \"{version}\"\nallow-downgrade = true");
         }
         for number in &self.users {
             let _ = writeln!(

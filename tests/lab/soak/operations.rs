@@ -3,24 +3,48 @@
 use crate::support::site::ROLE;
 
 use super::Soak;
+use super::fleet::Model;
+
+/// What happens in any case, since a short soak might go without: after how many hundredths of a half, and what.
+type Planned = &'static [(u64, fn(&mut Soak))];
+
+/// In the half in which agents are ended.
+const DEADLY: Planned = &[
+    (10, Soak::fill_state),
+    (25, Soak::change_packages),
+    (35, Soak::upgrade_for_sure),
+    (70, Soak::upgrade_for_sure),
+    (85, Soak::free_states),
+];
+
+/// In the other one.
+const QUIET: Planned = &[(15, Soak::change_packages), (30, Soak::fill_state), (60, Soak::free_states)];
 
 impl Soak {
+    /// What is planned for a half.
+    pub(super) fn planned(deadly: bool) -> Planned {
+        if deadly { DEADLY } else { QUIET }
+    }
+
     /// One thing, at random. `deadly`: also what ends an agent.
     pub(super) fn operation(&mut self, deadly: bool) {
         let number = self.dice.below(self.members.len() as u64) as usize;
-        match self.dice.below(if deadly { 100 } else { 84 }) {
-            0..=17 => self.push(),
-            18..=21 => self.revert(),
-            22..=29 => self.spoil(),
-            30..=59 => self.drift(number),
-            60..=64 => self.network(number),
-            65..=69 => self.fill(number),
-            70..=74 => self.jump_somewhere(number),
-            75..=78 => self.suspend(number),
-            79..=80 => self.by_hand(number, "abide rollback --reason soak"),
-            81..=83 => self.by_hand(number, "systemctl reload abide"),
-            84..=92 => self.kill(number),
+        match self.dice.below(if deadly { 100 } else { 86 }) {
+            0..=16 => self.push(),
+            17..=20 => self.revert(),
+            21..=28 => self.spoil(),
+            29..=58 => self.drift(number),
+            59..=63 => self.network(number),
+            64..=68 => self.fill(number),
+            69..=73 => self.jump_somewhere(number),
+            74..=77 => self.suspend(number),
+            78..=79 => self.by_hand(number, "abide rollback --reason soak"),
+            80..=82 => self.by_hand(number, "systemctl reload abide"),
+            83..=84 => self.fill_state(),
+            85 => self.free_states(),
+            86..=92 => self.kill(number),
             93..=95 => self.by_hand(number, "systemctl restart abide"),
+            96 => self.upgrade(),
             _ => self.cut_power(number),
         }
     }
@@ -33,9 +57,34 @@ impl Soak {
 
     fn revert(&mut self) {
         if let Some(earlier) = self.earlier.pop() {
-            self.model = earlier;
+            // Another abide is another agent, and has operations of its own.
+            self.model = Model { abide: self.model.abide, ..earlier };
             self.publish("revert");
         }
+    }
+
+    fn change_packages(&mut self) {
+        self.earlier.push(self.model.clone());
+        self.model.change_package(&mut self.dice);
+        self.publish("packages");
+    }
+
+    fn upgrade(&mut self) {
+        self.earlier.push(self.model.clone());
+        self.model.upgrade();
+        self.publish(&format!("abide {}", self.model.abide.unwrap_or_default()));
+    }
+
+    /// The same; and the first host gets it, whatever was wrong there.
+    fn upgrade_for_sure(&mut self) {
+        self.bring_server_back();
+        self.mend(0);
+        self.upgrade();
+        let wanted = format!("{}-1 installed", self.model.abide.unwrap_or_default());
+        let version = "dpkg-query -W -f '${Version} ${db:Status-Status}' abide";
+        self.members[0]
+            .host
+            .wait_for(&format!("test \"$({version})\" = '{wanted}'"), super::checks::PATIENCE);
     }
 
     /// Pushes what the model says, in the place of a commit that does not count.
@@ -114,12 +163,7 @@ impl Soak {
 
     fn network(&mut self, number: usize) {
         match self.dice.below(3) {
-            _ if self.down => {
-                self.server.thaw();
-                self.server.start();
-                self.down = false;
-                self.note("the server is back");
-            }
+            _ if self.down => self.bring_server_back(),
             0 => {
                 self.server.stop();
                 self.down = true;
@@ -138,6 +182,14 @@ impl Soak {
         }
     }
 
+    fn bring_server_back(&mut self) {
+        if std::mem::take(&mut self.down) {
+            self.server.thaw();
+            self.server.start();
+            self.note("the server is back");
+        }
+    }
+
     /// A file system that is too small lies over the managed folder for a while.
     fn fill(&mut self, number: usize) {
         let full = !self.members[number].full;
@@ -150,6 +202,20 @@ impl Soak {
                 "umount /srv/soak"
             },
         );
+    }
+
+    /// The file system of a host's state has no room left, or next to none.
+    fn fill_state(&mut self) {
+        let number = self.dice.below(self.members.len() as u64) as usize;
+        let free = 4 * self.dice.below(32);
+        self.members[number].state.leave(Some(free));
+        let name = self.members[number].host.name().to_owned();
+        self.note(&format!("{name}: {free} KiB are left for the state"));
+    }
+
+    fn free_states(&mut self) {
+        self.members.iter().for_each(|member| member.state.leave(None));
+        self.note("there is room for every state");
     }
 
     fn jump_somewhere(&mut self, number: usize) {
@@ -186,30 +252,33 @@ impl Soak {
         self.note(&format!("{name}: a power cut"));
         self.members[number].host.power_cut();
         self.members[number].host.restart();
-        // A mount does not outlive it, and the link is made anew.
-        (self.members[number].full, self.members[number].cut) = (false, false);
+        // A mount does not outlive it; the link is of the lab, and stays as it is.
+        self.members[number].full = false;
         self.members[number].failed = super::checks::failed_units(&self.members[number].host);
     }
 
     /// Ends every fault, and pushes something that all hosts can follow.
     pub(super) fn calm(&mut self) {
         self.note("all faults end");
-        if std::mem::take(&mut self.down) {
-            self.server.thaw();
-            self.server.start();
-        }
+        self.bring_server_back();
         for number in 0..self.members.len() {
-            if std::mem::take(&mut self.members[number].full) {
-                self.by_hand(number, "umount /srv/soak");
-            }
-            if std::mem::take(&mut self.members[number].cut) {
-                self.by_hand(number, "ip link set host0 up");
-            }
-            self.by_hand(number, "abide resume");
+            self.mend(number);
             // Whoever killed a service and took its file away leaves a failed unit that nothing is declared about.
             self.by_hand(number, "systemctl reset-failed 'soak*'");
         }
         self.model.change(&mut self.dice);
         self.publish("the end");
+    }
+
+    /// Ends every fault of a host.
+    fn mend(&mut self, number: usize) {
+        self.members[number].state.leave(None);
+        if std::mem::take(&mut self.members[number].full) {
+            self.by_hand(number, "umount /srv/soak");
+        }
+        if std::mem::take(&mut self.members[number].cut) {
+            self.by_hand(number, "ip link set host0 up");
+        }
+        self.by_hand(number, "abide resume");
     }
 }

@@ -41,6 +41,8 @@ pub struct HostOptions {
     pub network: Network,
     /// Folders or files of the machine, and where the host sees them, read-only.
     pub binds: Vec<(PathBuf, PathBuf)>,
+    /// The same, which the host may write.
+    pub writable: Vec<(PathBuf, PathBuf)>,
 }
 
 /// A running host; it is removed when dropped.
@@ -69,9 +71,11 @@ impl Host {
         let host = Self { name };
         let mut arguments: Vec<String> =
             ["up", &host.name, "--root", root, "--network", network].map(String::from).into();
-        for (source, destination) in &options.binds {
-            arguments.push("--bind-ro".into());
-            arguments.push(format!("{}:{}", source.display(), destination.display()));
+        for (option, binds) in [("--bind-ro", &options.binds), ("--bind", &options.writable)] {
+            for (source, destination) in binds {
+                arguments.push(option.into());
+                arguments.push(format!("{}:{}", source.display(), destination.display()));
+            }
         }
         run(lab_script("lab"), &arguments, b"").success();
         host

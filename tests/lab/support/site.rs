@@ -310,7 +310,13 @@ fn install(options: &SiteOptions<'_>, fleet: &Fleet) -> Host {
     } else {
         Network::default()
     };
-    let host = Host::boot(HostOptions { name: options.name, root: options.root, binds, network });
+    let host = Host::boot(HostOptions {
+        name: options.name,
+        root: options.root,
+        binds,
+        network,
+        ..HostOptions::default()
+    });
     let (source, agent) = match options.pace {
         Pace::Manual => ("poll = \"1d\"", "check = \"1d\"\nevents = false"),
         Pace::Events => ("poll = \"1d\"", "check = \"1d\""),
