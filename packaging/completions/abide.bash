@@ -687,7 +687,7 @@ _abide() {
             return 0
             ;;
         abide__subcmd__guard)
-            opts="-o -h -V --output --config-dir --state-dir --spool-dir --run-dir --help --version"
+            opts="-o -h -V --arm --output --config-dir --state-dir --spool-dir --run-dir --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -378,6 +378,7 @@ complete -c abide -n "__fish_abide_using_subcommand guard" -l config-dir -d 'Set
 complete -c abide -n "__fish_abide_using_subcommand guard" -l state-dir -d 'State folder' -r -F
 complete -c abide -n "__fish_abide_using_subcommand guard" -l spool-dir -d 'Spool folder' -r -F
 complete -c abide -n "__fish_abide_using_subcommand guard" -l run-dir -d 'Runtime folder' -r -F
+complete -c abide -n "__fish_abide_using_subcommand guard" -l arm -d 'Start the guard: another version is about to be installed'
 complete -c abide -n "__fish_abide_using_subcommand guard" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c abide -n "__fish_abide_using_subcommand guard" -s V -l version -d 'Print version'
 complete -c abide -n "__fish_abide_using_subcommand probe" -s o -l output -d 'How to print the answer' -r -f -a "text\t'For people'

@@ -87,8 +87,11 @@ fn held(global: &Global) -> Result<HeldState, Problem> {
     HeldState::open(global)
 }
 
-/// Follows the branch again, where an earlier generation was kept.
+/// Follows the branch again, where an earlier generation was kept, also to a version of abide that did not work.
 fn unpin(held: &mut HeldState, now: i64) -> Result<Option<Pin>, Problem> {
+    if held.state.refused_upgrade()?.is_some() {
+        held.state.refuse_upgrade(None)?;
+    }
     let Some(pin) = held.state.pinned()? else { return Ok(None) };
     held.state.set_pin(None)?;
     held.tell(EventKind::RollbackEnded, format!("{} has the host follow its branch again", who()), now)?;

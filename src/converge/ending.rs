@@ -53,6 +53,9 @@ impl Run<'_> {
             self.reboot()?;
         }
         self.close()?;
+        if outcome.run.is_some() {
+            self.keep_for_guard();
+        }
         let Run { state, recorder, again, .. } = self;
         state.leave()?;
         let next = if again { Next::Turn } else { Next::End };

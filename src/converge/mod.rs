@@ -9,6 +9,7 @@ mod guards;
 mod health;
 mod mending;
 mod news;
+mod own;
 mod pinned;
 mod planning;
 mod proving;
@@ -34,14 +35,13 @@ use crate::report::{EventKind, Recorder};
 use crate::resource::ResourceId;
 use crate::resource::{Content, ContentOrigin};
 use crate::source::{Objects as _, store::Store};
-use crate::state::{Cause, Pin, Rebuilt, RunStart, Standing, State};
+use crate::state::{Cause, Pin, Rebuilt, RunStart, State};
 use crate::system::facts::Facts;
 use crate::system::fs::Fingerprints;
 use crate::system::lock::Lock;
 use crate::system::sandbox::Confinement;
 use crate::system::{Host, clock, fs, replace};
 use crate::trust::Freshness;
-use crate::upgrade::Upgrade;
 
 pub use failing::report_failure;
 pub use health::HealthError;
@@ -190,6 +190,7 @@ fn attempt(
     run.judge_memory()?;
     run.end_suspension()?;
     run.note_return()?;
+    run.judge_own_package()?;
     let target = match run.frozen || run.lost {
         true => run.last(),
         false => {
@@ -337,20 +338,6 @@ impl<'a> Run<'a> {
             }
         }
         Ok(())
-    }
-
-    /// What has to be known should this run change abide itself.
-    fn upgrade(&self, target: &Target) -> Result<Upgrade, Problem> {
-        let revision = target.desired.revision();
-        let generation = self.state.generation_of(&revision.commit)?;
-        let good = generation.is_some_and(|known| known.standing == Standing::Good);
-        Ok(Upgrade {
-            commit: revision.commit.clone(),
-            revision: revision.to_string(),
-            brought: !good && !target.pinned,
-            refused: self.state.refused_upgrade()?,
-            within: self.site.settings.apply.upgrade_within.seconds,
-        })
     }
 
     /// Executes the plan; nothing of it in a dry run or under a suspension.

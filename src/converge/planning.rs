@@ -73,7 +73,10 @@ impl Run<'_> {
         let scope = Scope { forbidden, settled, confirmed, ..self.scope(target)? };
         let mut plan = plan::make(resources, &inventory, &observed, &scope)?;
         match self.consult(&plan, &needs.offers, &mut observed, progress) {
-            Ok(true) => plan = plan::make(resources, &inventory, &observed, &scope)?,
+            Ok(true) => {
+                self.pass_over(target, &mut observed)?;
+                plan = plan::make(resources, &inventory, &observed, &scope)?;
+            }
             Ok(false) => {}
             // Without the archives there is no installing; everything else is kept as declared.
             Err(problem) => withdraw_packages(&mut plan, &in_words(problem.clone()), &problem.remedy),

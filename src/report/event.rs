@@ -192,7 +192,7 @@ descriptions! {
         "A newer commit has arrived, or an operator ran `abide resume`: no earlier generation is kept any more."
     UpgradeUndone "b4a1e6f0c3d94c0e9a6f3f0d5c1b7e28" Error
         "Another version of abide did not work, and the former one is back"
-        "The branch had brought another version of abide. It did not start, or could not end a run, within the time that it has for that; so its guard, which is a copy of the version before it, put that one back. The commit is given up until a newer one arrives, or until `abide resume`."
+        "The branch, or somebody by hand, had brought another version of abide. It did not start, or could not end a run, within the time that it has for that; so its guard, which is a copy of the version before it, put that one back. A commit that brought it is given up until a newer one arrives, or until `abide resume`."
     RevisionWaits "7df74b4d0fb2442cb0f58a6a2b53ff20" Notice
         "@ABIDE_REVISION@ waits for a window"
         "It is proven, and a window of this host or of the branch does not allow to take it now. The last good state stays enforced. `abide status` shows when the window opens, and `abide sync --ignore-windows` does not wait."

@@ -57,6 +57,10 @@ macro_rules! kinds {
                     package.keep_version(versions);
                 }
             }
+            /// Whether it lets a package go to whatever version is the newest.
+            pub fn follows_latest(&self, name: &str) -> bool {
+                matches!(self, AnyResource::Package(package) if package.follows_latest(name))
+            }
             /// What must be observed before this resource can be pruned.
             pub fn prune_needs(&self, needs: &mut Needs) {
                 match self { $(AnyResource::$variant(resource) => resource.prune_needs(needs),)* }

@@ -309,6 +309,11 @@ impl Package {
         }
     }
 
+    /// Whether it lets the package of this name go to whatever version is the newest.
+    pub(super) fn follows_latest(&self, name: &str) -> bool {
+        self.ensure == PackageEnsure::Latest && self.name.split(':').next() == Some(name)
+    }
+
     /// The version to return to, when the archives have it.
     fn returned<'a>(&'a self, state: &PackageState) -> Option<&'a String> {
         self.kept.as_ref().filter(|kept| state.available.iter().chain(&state.candidate).any(|offer| offer == *kept))

@@ -96,7 +96,7 @@ impl Explain for StateError {
             StateError::Full { .. } => "free some space; abide goes on by itself at the next run".into(),
             StateError::Busy { .. } => "wait for the other abide process to end, then try again".into(),
             StateError::Newer { .. } => {
-                "install the newer abide again, or restore the state of this version".into()
+                "install the newer abide that wrote it again, or a later one, with the package manager; the host goes on where it was".into()
             }
             StateError::Database { .. } => {
                 "check the file system and its free space; report this if it stays".into()

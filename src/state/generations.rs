@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use super::{Cause, Counts, State, StateError, Watch, from_json, from_json_or_null, to_json};
 use crate::error::Problem;
 use crate::trust::Revision;
-use crate::upgrade::Refused;
+use crate::upgrade::{Refused, WithoutPackage};
 
 /// How many generations are remembered.
 const KEEP: i64 = 200;
@@ -311,17 +311,12 @@ impl State {
         self.fact("pin")
     }
 
-    /// Changes what is known of the pin, or ends it; with it ends what was refused for its sake.
+    /// Changes what is known of the pin, or ends it.
     ///
     /// # Errors
     /// The state cannot be written.
     pub fn set_pin(&mut self, pin: Option<&Pin>) -> Result<(), StateError> {
-        self.transaction(|transaction| {
-            if pin.is_none() {
-                super::facts::set(transaction, "refused-upgrade", None::<&Refused>)?;
-            }
-            super::facts::set(transaction, "pin", pin)
-        })
+        self.set_fact("pin", pin)
     }
 
     /// The version of abide that did not work on this host.
@@ -332,12 +327,28 @@ impl State {
         self.fact("refused-upgrade")
     }
 
-    /// Notes a version of abide that did not work on this host.
+    /// Notes a version of abide that did not work on this host, or lets it be tried again.
     ///
     /// # Errors
     /// The state cannot be written.
-    pub fn refuse_upgrade(&mut self, refused: &Refused) -> Result<(), StateError> {
-        self.set_fact("refused-upgrade", Some(refused))
+    pub fn refuse_upgrade(&mut self, refused: Option<&Refused>) -> Result<(), StateError> {
+        self.set_fact("refused-upgrade", refused)
+    }
+
+    /// The program that works is not the one of the package that is installed.
+    ///
+    /// # Errors
+    /// The state cannot be read.
+    pub fn without_package(&self) -> Result<Option<WithoutPackage>, StateError> {
+        self.fact("without-package")
+    }
+
+    /// Notes that the program that works was put back without its package, or that this is over.
+    ///
+    /// # Errors
+    /// The state cannot be written.
+    pub fn set_without_package(&mut self, known: Option<&WithoutPackage>) -> Result<(), StateError> {
+        self.set_fact("without-package", known)
     }
 
     /// How often this commit was tried again after the remote had been out of reach for another reason.

@@ -1,6 +1,7 @@
 //! Every version of the database that a release wrote, opened by this one; and this one's, opened by an older program.
 
 use rusqlite::Connection;
+use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
@@ -56,43 +57,154 @@ fn every_version_has_its_database_here() {
     }
 }
 
+/// Every table with its rows, as text; without the fact that says how far the steps have come.
+fn rows(database: &Connection) -> BTreeMap<String, Vec<String>> {
+    let names = "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%'";
+    let mut query = database.prepare(names).unwrap();
+    let tables: Vec<String> = query.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
+    let of = |table: &String| -> Vec<String> {
+        let mut query = database.prepare(&format!("SELECT * FROM {table} ORDER BY 1, 2")).unwrap();
+        let columns = query.column_names().len();
+        let text = |row: &rusqlite::Row<'_>| {
+            let value = |column| row.get_ref(column).map(|value| format!("{value:?}"));
+            (0..columns).map(value).collect::<rusqlite::Result<Vec<String>>>().map(|row| row.join(" "))
+        };
+        query.query_map([], text).unwrap().map(Result::unwrap).collect()
+    };
+    tables.iter().map(|table| (table.clone(), of(table))).collect()
+}
+
+#[test]
+fn every_table_of_every_version_has_rows_and_keeps_them() {
+    for (version, dump) in RELEASED {
+        let folder = folder(dump);
+        let before = rows(&database(folder.path()));
+        let empty: Vec<&String> =
+            before.iter().filter(|(_, rows)| rows.is_empty()).map(|(name, _)| name).collect();
+        assert!(empty.is_empty(), "version {version} has nothing in {empty:?}, so that nothing is tested");
+        drop(State::open(folder.path()).unwrap());
+        let after = rows(&database(folder.path()));
+        for (table, rows) in before {
+            // A column that is new is at the end.
+            let kept = |row: &String| after[&table].iter().any(|after| after.starts_with(row.as_str()));
+            assert!(
+                rows.iter().all(kept),
+                "version {version}, {table}: {rows:#?} became {:#?}",
+                after[&table]
+            );
+        }
+    }
+}
+
 #[test]
 fn nothing_is_lost_from_any_version_on() {
     for (version, dump) in RELEASED {
+        goes_on(*version, folder(dump).path());
+    }
+}
+
+/// All that a fixture tells is there in the tables of today, and can be worked with.
+#[track_caller]
+fn goes_on(version: u32, folder: &Path) {
+    let mut state = State::open(folder).unwrap();
+    let fresh = State::open(tempfile_folder().path()).unwrap();
+    assert_eq!(form(&state.connection), form(&fresh.connection), "version {version}");
+    state.check().unwrap();
+    let mark = state.high_water().unwrap().unwrap();
+    assert_eq!((mark.commit, mark.payload, mark.time), ("a1".repeat(20), "b2".repeat(32), 1_790_000_000));
+    assert_eq!(state.applied().unwrap().unwrap().commit, "a1");
+    assert_eq!(state.suspension().unwrap().unwrap().reason, "disk is swapped");
+    assert_eq!(state.settled().unwrap().as_deref(), Some("d4"));
+    assert_eq!(state.condition("poll").unwrap(), Some(("down".into(), 4)));
+    let inventory = state.inventory().unwrap();
+    assert_eq!(inventory.len(), 1);
+    assert!(inventory[0].created && inventory[0].declared.is_some(), "{:?}", inventory[0]);
+    let owed: Vec<String> = state.owed().unwrap().iter().map(|owed| owed.notification.to_string()).collect();
+    assert_eq!(owed.len(), 2, "{owed:?}");
+    let unfinished = state.unfinished().unwrap().unwrap();
+    assert_eq!((unfinished.run, unfinished.pending.len()), (2, 1));
+    assert_eq!(state.events(0, 10).unwrap().len(), 1);
+    assert_eq!(state.runs(10).unwrap().len(), 2);
+    if version >= 2 {
+        assert_eq!(state.generations(10).unwrap().len(), 2);
+        assert_eq!(state.pinned().unwrap().unwrap().from, "e5");
+    }
+    // And it can be written.
+    state.abandon(2, 12).unwrap();
+    assert_eq!(state.settle().unwrap(), (version >= 3).then(Vec::new), "version {version}");
+    assert_eq!(state.inventory().unwrap().len(), if version >= 3 { 2 } else { 1 }, "version {version}");
+    state.open_generation(&state.applied().unwrap().unwrap(), Cause::Poll, false, 13).unwrap();
+    drop(state);
+    let again = State::open(folder).unwrap();
+    assert!(again.unfinished().unwrap().is_none() && again.newest_generation().unwrap().is_some());
+}
+
+/// Says to the test below that it is the process that is killed, and where.
+const KILLED: &str = "ABIDE_TEST_KILLED_IN";
+
+/// Steps that are never done: what they write does not fit into memory, so that it is in the log before it counts.
+fn endless() -> Vec<Step> {
+    let sql = "
+        CREATE TABLE filler (x BLOB);
+        INSERT INTO filler WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 3000)
+            SELECT randomblob(4000) FROM n;
+        UPDATE facts SET value = '0';
+        WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT max(i) FROM n;";
+    MIGRATIONS.iter().copied().chain([Step { sql, readable_from: 1 }]).collect()
+}
+
+#[test]
+#[ignore = "the process that `a_power_cut_amid_the_steps_leaves_the_version_before_them` kills"]
+fn is_killed_amid_its_steps() {
+    let Some(folder) = std::env::var_os(KILLED) else { return };
+    drop(opened_by(&endless(), Path::new(&folder)));
+}
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "it is this program that is killed")]
+fn a_power_cut_amid_the_steps_leaves_the_version_before_them() {
+    for (version, dump) in RELEASED {
         let folder = folder(dump);
-        let mut state = State::open(folder.path()).unwrap();
-        let fresh = State::open(tempfile_folder().path()).unwrap();
-        assert_eq!(form(&state.connection), form(&fresh.connection), "version {version}");
-        state.check().unwrap();
-        let mark = state.high_water().unwrap().unwrap();
-        assert_eq!((mark.commit, mark.payload, mark.time), ("a1".repeat(20), "b2".repeat(32), 1_790_000_000));
-        assert_eq!(state.applied().unwrap().unwrap().commit, "a1");
-        assert_eq!(state.suspension().unwrap().unwrap().reason, "disk is swapped");
-        assert_eq!(state.settled().unwrap().as_deref(), Some("d4"));
-        assert_eq!(state.condition("poll").unwrap(), Some(("down".into(), 4)));
-        let inventory = state.inventory().unwrap();
-        assert_eq!(inventory.len(), 1);
-        assert!(inventory[0].created && inventory[0].declared.is_some(), "{:?}", inventory[0]);
-        let owed: Vec<String> =
-            state.owed().unwrap().iter().map(|owed| owed.notification.to_string()).collect();
-        assert_eq!(owed.len(), 2, "{owed:?}");
-        let unfinished = state.unfinished().unwrap().unwrap();
-        assert_eq!((unfinished.run, unfinished.pending.len()), (2, 1));
-        assert_eq!(state.events(0, 10).unwrap().len(), 1);
-        assert_eq!(state.runs(10).unwrap().len(), 2);
-        if *version >= 2 {
-            assert_eq!(state.generations(10).unwrap().len(), 2);
-            assert_eq!(state.pinned().unwrap().unwrap().from, "e5");
+        let log = folder.path().join("state.sqlite-wal");
+        let written = || std::fs::metadata(&log).map_or(0, |log| log.len());
+        let before = written();
+        let mut process = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "state::migrations::is_killed_amid_its_steps", "--ignored"])
+            .env(KILLED, folder.path())
+            .stdout(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        while written() < before + (4 << 20) {
+            assert!(process.try_wait().unwrap().is_none(), "it never ends by itself");
+            std::thread::yield_now();
         }
-        // And it can be written.
-        state.abandon(2, 12).unwrap();
-        let settled = state.settle().unwrap();
-        assert_eq!(settled, (*version >= 3).then(Vec::new), "version {version}");
-        assert_eq!(state.inventory().unwrap().len(), if *version >= 3 { 2 } else { 1 }, "version {version}");
-        state.open_generation(&state.applied().unwrap().unwrap(), Cause::Poll, false, 13).unwrap();
-        drop(state);
-        let again = State::open(folder.path()).unwrap();
-        assert!(again.unfinished().unwrap().is_none() && again.newest_generation().unwrap().is_some());
+        process.kill().unwrap();
+        process.wait().unwrap();
+        // Of what is in the log any part may be missing on a disk that was not asked to keep it.
+        let length = written();
+        for kept in [length, length - 1, length / 2, before + 4096, before + 33, before + 1, before] {
+            let after = tempfile_folder();
+            for name in ["state.sqlite", "state.sqlite-wal"] {
+                std::fs::copy(folder.path().join(name), after.path().join(name)).unwrap();
+            }
+            let cut =
+                std::fs::OpenOptions::new().write(true).open(after.path().join("state.sqlite-wal")).unwrap();
+            cut.set_len(kept).unwrap();
+            goes_on(*version, after.path());
+        }
+    }
+}
+
+#[test]
+fn a_death_at_any_place_of_the_steps_loses_nothing() {
+    for place in 0.. {
+        let folder = folder(RELEASED[0].1);
+        let lived = crate::failpoint::lives(place, || State::open(folder.path()).unwrap()).is_some();
+        goes_on(RELEASED[0].0, folder.path());
+        if lived {
+            assert!(place > 2, "there are places to die at");
+            return;
+        }
     }
 }
 

@@ -17,6 +17,7 @@ pub mod inventory;
 pub mod journal;
 mod open;
 mod rebuild;
+mod returning;
 mod schema;
 pub mod undertaken;
 
@@ -29,6 +30,7 @@ pub use history::{Cause, Counts, Run, RunResult, RunStart, StepRecord};
 pub use inventory::Entry;
 pub use journal::{Finished, Intent, Notification, Owed, Unfinished};
 pub use rebuild::{Rebuilt, rebuild};
+pub use returning::return_to_kept;
 pub use undertaken::{Undertaken, Untold};
 
 use crate::failpoint::reach;

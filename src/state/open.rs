@@ -144,6 +144,7 @@ fn fill_by(state: &mut State, known: &[schema::Step]) -> Result<(), StateError> 
         state.transaction(|transaction| {
             for step in steps {
                 transaction.execute_batch(step.sql)?;
+                reach("state: step made");
             }
             transaction.pragma_update(None, "application_id", schema::APPLICATION)?;
             transaction.pragma_update(None, "user_version", usable)?;

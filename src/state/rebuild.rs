@@ -149,7 +149,7 @@ fn make(folder: &Path, present: bool, rebuilt: &mut Rebuilt) -> Result<(), State
         Some(copied) => copy::merge(facts.0, &copied, facts.1),
         None => facts.0,
     };
-    write_facts(&mut state, &facts, rebuilt)?;
+    write_facts(&mut state, &facts, &rebuilt.lost)?;
     drop(damaged);
     state.connection.close().map_err(|(_, source)| open::explain(&half, source))?;
     std::fs::File::open(&half).and_then(|file| file.sync_all()).map_err(|source| open::io(&half, source))?;
@@ -323,8 +323,8 @@ fn facts_of(damaged: &Connection) -> (Facts, bool) {
 }
 
 /// Writes what is believed; what speaks of tables only where they are.
-fn write_facts(state: &mut State, facts: &Facts, rebuilt: &Rebuilt) -> Result<(), StateError> {
-    let no_generations = rebuilt.lost.iter().any(|lost| lost == "the generations");
+pub(super) fn write_facts(state: &mut State, facts: &Facts, lost: &[String]) -> Result<(), StateError> {
+    let no_generations = lost.iter().any(|lost| lost == "the generations");
     state.transaction(|transaction| {
         for (name, text) in facts {
             let of_generations = matches!(name.as_str(), "trial" | "pin");

@@ -3,13 +3,15 @@
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::Path;
 
+use super::judge::tells;
 use super::{COPY, FORM, PACKAGE, PROGRAM, Record, Refused, UNIT, UNIT_FILE, UNITS, UpgradeError, WANTS};
-use super::{folders, sha256};
+use super::{disarm, folders, sha256};
 use crate::config::Paths;
 use crate::daemon::program::UNIT as AGENT;
 use crate::error::Problem;
 use crate::plan::{PackageAction, PackageOperation};
 use crate::progress::{Progress, Tell};
+use crate::state::{State, StateError};
 use crate::system::packages;
 use crate::system::systemd::Systemd;
 use crate::system::{Host, process, replace};
@@ -49,40 +51,119 @@ pub fn arm(
         return Ok(());
     }
     let manager = host.packages()?;
+    let manager_name = manager.name();
     let states = manager.observe(&[action.name.clone()].into())?;
     let former = states.get(&action.name).and_then(|state| state.installed.clone()).unwrap_or_default();
     if action.version.as_ref().is_some_and(|version| *version == former) && !states[&action.name].broken {
         return Ok(());
     }
     let [first, second] = folders(paths);
+    let armed = armed(&first, &second);
     // Another version that has not proven itself yet: what worked before that one is what to return to.
-    if let Some((folder, known)) = [&first, &second]
-        .into_iter()
-        .find_map(|folder| Some((folder, Record::load(folder).ok()??)))
-        .filter(|(_, known)| known.form == FORM && known.reason.is_none())
-    {
+    if let Some((folder, known)) = armed {
         let again = Record { latter: action.version.clone(), ..record(upgrade, paths, &known) };
-        return again.save(folder).map_err(|source| unmade(folder, source).into());
+        again.save(folder).map_err(|source| unmade(folder, source))?;
+        return started(host.systemd()?);
     }
-    let folder = [&first, &second].into_iter().find(|folder| lets_run(folder)).ok_or_else(|| {
-        let (first, second) = (first.display().to_string(), second.display().to_string());
-        UpgradeError::NoExec { first, second }
-    })?;
     say(Progress::Doing("keeping the abide that works, until another one has proven itself"));
-    let program = keep(folder).map_err(|source| unmade(folder, source))?;
-    let package = packages::keep(manager.name(), &action.name, &former, folder, say);
-    let systemd = host.systemd()?;
+    let agent = host.systemd()?.service(AGENT)?.runs();
+    let latter = action.version.clone();
+    let known = Record { form: FORM, former, latter, agent, ..record(upgrade, paths, &Record::default()) };
+    let (name, kind) = (&action.name, manager_name);
+    begin(paths, &known, host.systemd()?, |folder| packages::keep(kind, name, &known.former, folder, say))
+}
+
+/// Arms the guard before somebody else installs another version: called by a script of that package, as the program that is still there.
+/// Does nothing where that does not work itself, or a guard is armed already.
+///
+/// # Errors
+/// Nothing guards the change.
+pub fn arm_for_others(paths: &Paths, within: u64) -> Result<(), Problem> {
+    let [first, second] = folders(paths);
+    let systemd = Systemd::connect()?;
+    let status = std::fs::read(paths.status()).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
+    let works = status.is_some_and(|status| tells(&status).is_ok());
+    if !works || !systemd.service(AGENT)?.runs() || armed(&first, &second).is_some() {
+        return Ok(());
+    }
+    let Some(manager) = packages::detect() else { return Ok(()) };
+    let states = manager.observe(&[PACKAGE.to_owned()].into())?;
+    let former = states.get(PACKAGE).and_then(|state| state.installed.clone()).unwrap_or_default();
+    let upgrade = Upgrade {
+        commit: String::new(),
+        revision: "an upgrade by hand".into(),
+        brought: false,
+        refused: None,
+        within,
+    };
+    // Who unpacks it holds the package manager's lock, which the guard waits for.
     let known = Record {
         form: FORM,
-        program,
         former,
-        latter: action.version.clone(),
-        package,
-        agent: systemd.service(AGENT)?.runs(),
-        ..record(upgrade, paths, &Record::default())
+        agent: true,
+        run: (0, 0),
+        ..record(&upgrade, paths, &Record::default())
     };
-    known.save(folder).map_err(|source| unmade(folder, source))?;
-    start(folder, systemd)
+    begin(paths, &known, &systemd, |folder| {
+        packages::keep_cached(manager.name(), PACKAGE, &known.former, folder)
+    })
+}
+
+/// Keeps what works in the first folder from which systemd can run it: from then on there is a guard, also after a reboot; or nothing of it.
+fn begin(
+    paths: &Paths,
+    record: &Record,
+    systemd: &Systemd,
+    mut package: impl FnMut(&Path) -> Option<String>,
+) -> Result<(), Problem> {
+    let mut failure = None;
+    let folders = folders(paths);
+    for folder in folders.iter().filter(|folder| lets_run(folder)) {
+        let mut armed = || {
+            let program = keep(folder, paths)?;
+            let record = Record { program, package: package(folder), ..record.clone() };
+            record.save(folder).map_err(|source| unmade(folder, source))?;
+            start(folder, systemd)
+        };
+        match armed() {
+            Ok(()) => return Ok(()),
+            Err(problem) => failure = failure.or(Some(problem)),
+        }
+        // Nothing was changed yet, and a record without a guard would pass for one the next time. What cannot be removed is made anew.
+        let _ = systemd.stop_later(UNIT);
+        let _ = disarm(folder);
+        let _ = systemd.daemon_reload();
+    }
+    let [first, second] = folders.map(|folder| folder.display().to_string());
+    Err(failure.unwrap_or_else(|| UpgradeError::NoExec { first, second }.into()))
+}
+
+/// The guard of another version that has not proven itself yet. A record without the unit was left by a host that died before anything
+/// was changed.
+fn armed<'a>(first: &'a Path, second: &'a Path) -> Option<(&'a Path, Record)> {
+    let records =
+        [first, second].into_iter().filter_map(|folder| Some((folder, Record::load(folder).ok()??)));
+    let mut whole = records.filter(|(_, known)| known.form == FORM && known.reason.is_none());
+    whole.next().filter(|_| Path::new(WANTS).exists())
+}
+
+/// What this run has learned belongs to what a guard would return to: the state as it is at the end of the run that brings another
+/// version, which may change the tables.
+///
+/// # Errors
+/// There is no room for it; what was kept when the guard was armed still is.
+pub fn keep_state(paths: &Paths, state: &State) -> Result<(), StateError> {
+    let run = std::process::id();
+    for folder in folders(paths) {
+        // A version that has not proven itself yet may bring another one. What it made of the state is nothing to return to.
+        let works =
+            |record: &Record| sha256(Path::new("/proc/self/exe")).is_ok_and(|own| own == record.program);
+        let own = |record: &Record| record.run.0 == run && record.reason.is_none() && works(record);
+        if Record::load(&folder).ok().flatten().is_some_and(|record| own(&record)) {
+            state.keep_whole(&folder)?;
+        }
+    }
+    Ok(())
 }
 
 /// Whether an action installs a version of abide.
@@ -132,8 +213,19 @@ fn lets_run(folder: &Path) -> bool {
     })
 }
 
-/// Copies this program, which works since it runs, and the units of the package.
-fn keep(folder: &Path) -> std::io::Result<String> {
+/// Keeps this program, which works since it runs, the units of the package, and the state. The program's checksum.
+fn keep(folder: &Path, paths: &Paths) -> Result<String, Problem> {
+    let failed = |source| Problem::from(unmade(folder, source));
+    // What a host that died left there is about another version.
+    disarm(folder).map_err(failed)?;
+    let program = keep_program(folder).map_err(failed)?;
+    if let Some(state) = State::inspect(&paths.state)? {
+        state.keep_whole(folder)?;
+    }
+    Ok(program)
+}
+
+fn keep_program(folder: &Path) -> std::io::Result<String> {
     match std::fs::DirBuilder::new().mode(0o700).create(folder) {
         Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => return Err(error),
         _ => std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o700))?,
@@ -163,6 +255,10 @@ fn start(folder: &Path, systemd: &Systemd) -> Result<(), Problem> {
     let unit = Path::new(UNIT_FILE);
     replace::replace(unit, text.as_bytes(), 0o644).map_err(|source| unmade(unit, source))?;
     replace::link(unit, Path::new(WANTS)).map_err(|source| unmade(Path::new(WANTS), source))?;
+    started(systemd)
+}
+
+fn started(systemd: &Systemd) -> Result<(), Problem> {
     let started = systemd.daemon_reload().and_then(|()| systemd.start_and_wait(UNIT, PATIENCE));
     Ok(started.map_err(|error| UpgradeError::NotStarted { why: error.to_string() })?)
 }

@@ -13,10 +13,12 @@
 
 mod arm;
 mod judge;
+mod package;
 mod restore;
 mod watch;
 
-pub use arm::{Upgrade, arm, is_own};
+pub use arm::{Upgrade, arm, arm_for_others, is_own, keep_state};
+pub use package::WithoutPackage;
 pub use watch::watch;
 
 use serde::{Deserialize, Serialize};
@@ -79,6 +81,17 @@ pub struct Record {
     reason: Option<String>,
 }
 
+impl std::fmt::Display for Record {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Record { former, latter, revision, within, .. } = self;
+        let latter = latter.as_deref().unwrap_or("another version");
+        write!(
+            formatter,
+            "{revision} brings abide {latter}: it has {within} seconds after that to end a run, or {former} is put back"
+        )
+    }
+}
+
 impl Record {
     fn load(folder: &Path) -> Result<Option<Record>, UpgradeError> {
         let path = folder.join(RECORD);
@@ -114,7 +127,7 @@ fn folders(paths: &Paths) -> [PathBuf; 2] {
     [paths.state.join("guard"), paths.config.join("guard")]
 }
 
-/// A version of abide that did not work on this host, and is not installed again for the same commit.
+/// A version of abide that did not work on this host: not installed again for the same commit, nor as the latest one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Refused {
@@ -142,9 +155,7 @@ pub enum UpgradeError {
         reason: String,
     },
     /// E396: it did not work here, and is not tried again.
-    #[error(
-        "this version of abide did not work on this host, and is not installed again for the same commit: {reason}"
-    )]
+    #[error("this version of abide did not work on this host, and is not installed again: {reason}")]
     Refused {
         /// What was wrong with it.
         reason: String,
@@ -180,7 +191,7 @@ pub enum UpgradeError {
         second: String,
     },
     /// E862: systemd does not start the guard.
-    #[error("abide is not changed, because nothing would guard that: systemd does not start {UNIT}")]
+    #[error("abide is not changed, because nothing would guard that: systemd does not start {UNIT}: {why}")]
     NotStarted {
         /// What systemd says.
         why: String,
@@ -216,7 +227,7 @@ impl Explain for UpgradeError {
                 "push a commit with a version that works; `abide resume` tries this one again"
             }
             UpgradeError::WithoutPackage { .. } => {
-                "make the former version available to the package manager again, or push a commit with a version that works"
+                "make the former version available to the package manager again and install it, or push a commit with a version that works"
             }
             UpgradeError::Stuck(_) => "install a version of the package that works by hand",
             UpgradeError::Arm { .. } => "check the space and the rights of the folder; the next run tries again",

@@ -3,13 +3,13 @@
 use std::path::Path;
 use std::time::Duration;
 
-use super::{COPY, PACKAGE, PROGRAM, Record, Refused, UNITS, UpgradeError, disarm, sha256};
+use super::{COPY, PACKAGE, PROGRAM, Record, Refused, UNITS, UpgradeError, WithoutPackage, disarm, sha256};
 use crate::converge::report_failure;
 use crate::daemon::poll::UNIT as FETCHER;
 use crate::daemon::program::UNIT as AGENT;
 use crate::error::Problem;
 use crate::report::{Event, EventKind, journal};
-use crate::state::{Cause, Pin, State, StateError};
+use crate::state::{Cause, Pin, State, StateError, return_to_kept};
 use crate::system::lock::Lock;
 use crate::system::packages::{self, PackageManager};
 use crate::system::systemd::{Systemd, SystemdError};
@@ -22,15 +22,22 @@ const LOOK: Duration = Duration::from_millis(100);
 
 /// Puts the former version back, has the commit that brought the other one given up, and ends the guard.
 pub(super) fn restore(folder: &Path, record: &Record, reason: &str) -> Result<(), Problem> {
-    let begun = Record { reason: Some(reason.to_owned()), ..record.clone() };
-    begun.save(folder).map_err(UpgradeError::Stuck)?;
+    // Whoever brought it by hand did not say what.
+    let latter = record.latter.clone().or_else(|| installed().filter(|version| *version != record.former));
+    let record = &Record { reason: Some(reason.to_owned()), latter, ..record.clone() };
+    record.save(folder).map_err(UpgradeError::Stuck)?;
     journal::note(&format!("the new version of abide does not work: {reason}"));
     let systemd = Systemd::connect()?;
     stop(&systemd)?;
     let lock = wait_for_lock(record);
     let without_package = program(folder, record)?;
     systemd.daemon_reload()?;
-    let undone = give_up(record, reason, without_package);
+    // Nobody else may have the state open while it is replaced.
+    let state_failure = match lock {
+        Some(_) => return_to_kept(&record.state, folder, clock::now()).map(drop),
+        None => Ok(()),
+    };
+    let undone = give_up(record, reason, without_package, state_failure.err());
     drop(lock);
     // Before the record goes: what dies here is done once more.
     match record.agent {
@@ -40,6 +47,11 @@ pub(super) fn restore(folder: &Path, record: &Record, reason: &str) -> Result<()
     }
     disarm(folder).map_err(UpgradeError::Stuck)?;
     Ok(systemd.daemon_reload()?)
+}
+
+fn installed() -> Option<String> {
+    let states = packages::detect()?.observe(&[PACKAGE.to_owned()].into()).ok()?;
+    states.get(PACKAGE)?.installed.clone()
 }
 
 /// Ends the agent with its run, whatever it says to that, and a poll that the new version has begun.
@@ -99,7 +111,12 @@ fn program(folder: &Path, record: &Record) -> Result<Option<UpgradeError>, Upgra
 }
 
 /// Notes what happened, and that it is not tried again. What is wrong, for the status.
-fn give_up(record: &Record, reason: &str, without_package: Option<UpgradeError>) -> Problem {
+fn give_up(
+    record: &Record,
+    reason: &str,
+    without_package: Option<UpgradeError>,
+    state_failure: Option<StateError>,
+) -> Problem {
     let mut undone = Problem::from(UpgradeError::Undone {
         revision: record.revision.clone(),
         latter: record.latter.as_ref().map(|version| format!(" {version}")).unwrap_or_default(),
@@ -110,7 +127,7 @@ fn give_up(record: &Record, reason: &str, without_package: Option<UpgradeError>)
     undone.why.extend(loud.iter().map(|problem| problem.what.clone()));
     let events: Vec<Event> = [Some(&undone), loud.as_ref()].into_iter().flatten().map(event).collect();
     events.iter().for_each(journal::write);
-    if let Err(error) = note(record, &undone, &events) {
+    if let Err(error) = state_failure.map_or_else(|| note(record, &undone, loud, &events), Err) {
         // The former program says the same about the state with its first run; that it is back is told above.
         undone.why.push(error.to_string());
     }
@@ -128,14 +145,20 @@ fn event(problem: &Problem) -> Event {
 }
 
 /// The commit is given up as a failed trial is, if it was new; the version is not installed again for it in any case.
-fn note(record: &Record, undone: &Problem, events: &[Event]) -> Result<(), StateError> {
+fn note(
+    record: &Record,
+    undone: &Problem,
+    without_package: Option<Problem>,
+    events: &[Event],
+) -> Result<(), StateError> {
     let mut state = State::open(&record.state)?;
     state.add_events(events)?;
-    state.refuse_upgrade(&Refused {
+    state.refuse_upgrade(Some(&Refused {
         commit: record.commit.clone(),
         version: record.latter.clone(),
         reason: undone.clone(),
-    })?;
+    }))?;
+    state.set_without_package(without_package.and_then(WithoutPackage::now).as_ref())?;
     let generation = state.generation_of(&record.commit)?.filter(|_| record.brought);
     let Some(generation) = generation else { return state.leave() };
     if let Some(good) = state.good_before(generation.id)? {

@@ -29,6 +29,9 @@ const ANSWER: Duration = Duration::from_secs(120);
 /// # Errors
 /// The record cannot be read, or the former version cannot be put back.
 pub fn watch(folder: &Path) -> Result<(), Problem> {
+    if let Some(record) = Record::load(folder)?.filter(|record| record.reason.is_none()) {
+        journal::note(&record.to_string());
+    }
     let mut guard = Guard { folder, late: None, file: None, over: None, asked: None, given: None };
     loop {
         let Some(record) = Record::load(folder)? else { return Ok(()) };
@@ -83,23 +86,18 @@ impl Guard<'_> {
         if running {
             return Seen { running, ..Seen::default() };
         }
+        let busy = packages::under_way();
+        if busy {
+            // The agent waits for the end of it as well.
+            self.over = None;
+        }
         let (_, over) = *self.over.get_or_insert((pid, now));
         let program = self.program(record);
         let (former, broken) = package(record);
         let locked = matches!(Lock::try_take(&record.paths().lock()), Ok(None));
         let proof =
             if program == Program::Missing { Proof::default() } else { self.proof(record, over, now) };
-        Seen {
-            running,
-            rebooted,
-            busy: packages::under_way(),
-            elapsed: now - over,
-            locked,
-            program,
-            former,
-            broken,
-            proof,
-        }
+        Seen { running, rebooted, busy, elapsed: now - over, locked, program, former, broken, proof }
     }
 
     /// What the installed program is; read again only when it is another file.

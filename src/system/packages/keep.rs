@@ -25,10 +25,7 @@ pub fn keep(
     }
     let argv: Vec<String> = match manager {
         "apt" => {
-            let cached = cached(name, version);
-            if let Some(cached) = cached {
-                let kept = cached.file_name()?.to_str()?.to_owned();
-                crate::system::replace::copy(&cached, &folder.join(&kept), 0o600).ok()?;
+            if let Some(kept) = keep_cached(manager, name, version, folder) {
                 return Some(kept);
             }
             let words = ["apt-get", "-q", "-o", "APT::Sandbox::User=root", "download", "--"];
@@ -55,6 +52,14 @@ pub fn keep(
     let found =
         files.into_iter().find(|path| path.extension().is_some_and(|extension| extension == suffix))?;
     Some(found.file_name()?.to_str()?.to_owned())
+}
+
+/// The same without starting a package manager: from apt's cache alone.
+pub fn keep_cached(manager: &str, name: &str, version: &str, folder: &Path) -> Option<String> {
+    let cached = cached(name, version).filter(|_| manager == "apt" && !version.is_empty())?;
+    let kept = cached.file_name()?.to_str()?.to_owned();
+    crate::system::replace::copy(&cached, &folder.join(&kept), 0o600).ok()?;
+    Some(kept)
 }
 
 /// A package in apt's cache, which writes the colon of an epoch as `%3a`.

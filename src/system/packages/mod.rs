@@ -26,7 +26,7 @@ use crate::system::systemd::{Systemd, Transient, TransientOutput};
 pub use self::apt::Apt;
 pub use self::dnf::Dnf;
 pub use self::error::PackageError;
-pub use self::keep::{keep, reinstate};
+pub use self::keep::{keep, keep_cached, reinstate};
 pub use self::version::VersionOrder;
 use self::version::{compare_dpkg, compare_rpm};
 
