@@ -365,6 +365,7 @@ fn sweep(site: &Site) {
     replace::sweep(&site.paths.state);
     replace::sweep(&site.paths.generations());
     replace::sweep(&site.paths.run);
+    upgrade::sweep(&site.paths);
     let _ = fs::clean_temporaries(&BTreeSet::from([site.paths.state.clone()]), "");
 }
 
