@@ -286,6 +286,7 @@ pub(super) fn step(id: &str, needs: &[usize], effects: Vec<Effect>) -> Step {
         prune: false,
         sensitive: false,
         report_only: false,
+        window: None,
         waits: None,
     }
 }

@@ -42,7 +42,10 @@ pub fn suspend(global: &Global, arguments: &SuspendArguments) -> Answer {
     };
     let until = arguments.length.map_or("until `abide resume`".to_owned(), |length| format!("for {length}"));
     let message = format!("suspended by {} {until}: {}", suspension.by, suspension.reason);
-    suspend_until(&mut held(global)?, Some(&suspension), EventKind::Suspended, message, now)?;
+    let mut held = held(global)?;
+    suspend_until(&mut held, Some(&suspension), EventKind::Suspended, message, now)?;
+    held.state.stop_terms(&clock::boot(), clock::since_boot())?;
+    drop(held);
     wake(global);
     global.print(&suspension, || format!("{} applying is suspended {until}\n", paint("✓", Style::Good)));
     Ok(OK)

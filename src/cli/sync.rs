@@ -8,7 +8,7 @@ use super::terminal::{self, Style, paint};
 use super::{Answer, CommandError, FAILED, Global, OK, WAITS, need_root};
 use crate::apply::{StepOutcome, StepResult};
 use crate::converge::{Report, Request, Site, converge, report_failure};
-use crate::daemon::poll;
+use crate::daemon::{poll, program};
 use crate::error::{Problem, escaped};
 use crate::progress::Progress;
 use crate::report::status::{Health, Sync, load};
@@ -139,7 +139,21 @@ pub(super) fn converge_by_hand(
         report.status = status::RunStatus { counts: report.status.counts, ..status };
     }
     global.print(&report.status, || render(&report, request.dry_run));
+    if !request.dry_run && (report.status.look.is_some() || report.status.trial.is_some()) {
+        wake_agent(site);
+    }
     Ok(report.status)
+}
+
+/// Has the agent see that there is something to be looked at again, which it does as after its own runs.
+fn wake_agent(site: &Site) {
+    let agent: status::AgentStatus = load(&site.paths.agent_status()).unwrap_or_default();
+    // One that was started by hand, if any, is not systemd's to tell.
+    if crate::system::process_exists(agent.pid)
+        && let Err(error) = program::wake()
+    {
+        terminal::talk(&format!("the agent could not be told; it looks with its next check ({error})"));
+    }
 }
 
 /// Puts the sandbox around this process, once there is nothing left to do that leaves it.

@@ -89,6 +89,11 @@ impl Paths {
         self.state.join("lock")
     }
 
+    /// The lock under which one run at a time looks at health, while others may change the host.
+    pub fn looking(&self) -> PathBuf {
+        self.state.join("looking")
+    }
+
     /// The status that everybody may read.
     pub fn status(&self) -> PathBuf {
         self.run.join("status.json")

@@ -1,9 +1,10 @@
 //! Remember what was applied, and say how the host is.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 
 use super::guards::obstacle;
-use super::{Report, Run, Stored, Target};
+use super::undone::Undone;
+use super::{Next, Report, Run, Stored, Target};
 use crate::apply::{Contents, Outcome, StepOutcome};
 use crate::error::{Explain as _, Problem};
 use crate::plan::Plan;
@@ -30,13 +31,18 @@ impl Run<'_> {
     pub(super) fn end(mut self, target: &Target, plan: Plan, outcome: Outcome) -> Result<Report, Problem> {
         let diff = if self.request.dry_run { self.diff(&plan) } else { String::new() };
         if !self.request.dry_run {
-            self.remember(target, &plan, &outcome)?;
-            self.weigh(target, &plan, &outcome)?;
+            let undone = Undone::of(&plan, &outcome, self.request);
+            self.remember(target, &plan, &outcome, &undone)?;
+            self.tell(&plan, &outcome)?;
+            self.weigh(target, &plan, &outcome, &undone)?;
             self.watch_health(target, &outcome)?;
+        }
+        if self.overtaken {
+            return self.end_overtaken(plan, outcome);
         }
         self.describe(target, &plan, &outcome);
         if !self.request.dry_run {
-            self.tell(target, &plan, &outcome)?;
+            self.tell_result(target, clock::now())?;
             self.compact(target);
             // Only a memory of what was read: without it the next run reads more.
             if let Err(error) = self.fingerprints.save(&self.site.paths.fingerprints()) {
@@ -52,7 +58,15 @@ impl Run<'_> {
         }
         let Run { state, recorder, again, .. } = self;
         state.leave()?;
-        Ok(Report { status: recorder.status, plan, diff, outcome, again })
+        let next = if again { Next::Turn } else { Next::End };
+        Ok(Report { status: recorder.status, plan, diff, outcome, next })
+    }
+
+    /// Ends a run that another one came before: that one's status stands, and this one begins again.
+    fn end_overtaken(mut self, plan: Plan, outcome: Outcome) -> Result<Report, Problem> {
+        self.keep_told()?;
+        self.state.leave()?;
+        Ok(Report { plan, outcome, next: Next::Again, ..Report::default() })
     }
 
     fn describe(&mut self, target: &Target, plan: &Plan, outcome: &Outcome) {
@@ -129,7 +143,8 @@ impl Run<'_> {
         };
     }
 
-    fn tell(&mut self, target: &Target, plan: &Plan, outcome: &Outcome) -> Result<(), Problem> {
+    /// Tells what was done, before anything is waited for.
+    fn tell(&mut self, plan: &Plan, outcome: &Outcome) -> Result<(), Problem> {
         let now = clock::now();
         if let Some(run) = outcome.run {
             self.recorder.within(run);
@@ -182,7 +197,7 @@ impl Run<'_> {
                 self.recorder.tell_problem(EventKind::PruneRefused, &problem, now);
             }
         }
-        self.tell_result(target, now)
+        Ok(())
     }
 
     fn tell_waiting(&mut self, plan: &Plan, id: &ResourceId, summary: &str, now: i64) -> Result<(), Problem> {
@@ -214,7 +229,13 @@ impl Run<'_> {
     }
 
     /// Brings inventory and applied revision up to date. Nothing is written when nothing is new.
-    fn remember(&mut self, target: &Target, plan: &Plan, outcome: &Outcome) -> Result<(), Problem> {
+    fn remember(
+        &mut self,
+        target: &Target,
+        plan: &Plan,
+        outcome: &Outcome,
+        undone: &Undone,
+    ) -> Result<(), Problem> {
         if self.is_suspended() {
             return Ok(());
         }
@@ -223,25 +244,14 @@ impl Run<'_> {
             return Ok(());
         }
         let revision = target.desired.revision();
-        let of = |wanted: fn(&StepOutcome) -> bool| -> BTreeSet<ResourceId> {
-            outcome
-                .steps
-                .iter()
-                .filter(|step| wanted(&step.outcome))
-                .map(|step| step.resource.clone())
-                .collect()
-        };
-        let changed = of(|outcome| *outcome == StepOutcome::Done);
-        let open = |outcome: &StepOutcome| !matches!(outcome, StepOutcome::Done | StepOutcome::Reported);
-        let mut failed = of(open);
-        failed.extend(plan.problems.iter().map(|error| error.resource.clone()));
-        failed.extend(plan.blocked.iter().map(|blocked| blocked.resource.clone()));
+        let done = outcome.steps.iter().filter(|step| step.outcome == StepOutcome::Done);
+        let changed = done.map(|step| step.resource.clone()).collect();
         let now = clock::now();
-        self.state.record(&target.desired.rendered().resources, revision, &changed, &failed, now)?;
+        let resources = &target.desired.rendered().resources;
+        self.state.record(resources, revision, &changed, &undone.resources(), now)?;
         self.state.release(&plan.released)?;
-        self.state.forget_conditions(&target.desired.rendered().resources)?;
-        let whole = failed.is_empty() && plan.prune_refused.is_none() && self.request.only.is_empty();
-        if whole {
+        self.state.forget_conditions(resources)?;
+        if undone.nothing() {
             self.note_applied(target, outcome, now)?;
         }
         Ok(())

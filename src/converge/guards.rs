@@ -81,7 +81,7 @@ impl Run<'_> {
         }
         if !self.request.ignore_windows && !first {
             let known = target.known;
-            let waits = waits(&plan, &target.desired.rendered().resources, &gate, known, clock::now());
+            let waits = waits(&plan, &gate, known, clock::now());
             let until = waits.values().filter_map(|wait| wait.until).min();
             if let Some(first) = waits.values().next() {
                 self.wait(first.what.clone(), until);
@@ -159,7 +159,7 @@ pub(super) fn own_windows(settings: &Settings) -> Vec<Window> {
 }
 
 /// The steps that wait for a window.
-fn waits(plan: &Plan, desired: &[Declared], gate: &Gate<'_>, known: bool, now: i64) -> BTreeMap<usize, Wait> {
+fn waits(plan: &Plan, gate: &Gate<'_>, known: bool, now: i64) -> BTreeMap<usize, Wait> {
     let mut waits = BTreeMap::new();
     if plan.steps.is_empty() {
         return waits;
@@ -171,12 +171,8 @@ fn waits(plan: &Plan, desired: &[Declared], gate: &Gate<'_>, known: bool, now: i
     let of = |activity| closed(gate.judge(activity, now));
     let healing = of(Activity::Healing).filter(|_| known);
     let (packages, restarts) = (of(Activity::Packages), of(Activity::Restarts));
-    let named: BTreeMap<&ResourceId, &str> = desired
-        .iter()
-        .filter_map(|declared| Some((&declared.id, declared.common.only_in_window.as_deref()?)))
-        .collect();
     for (position, step) in plan.steps.iter().enumerate().filter(|(_, step)| !step.is_left()) {
-        let own = named.get(&step.resource).and_then(|name| closed(gate.judge_named(name, now)));
+        let own = step.window.as_ref().and_then(|name| closed(gate.judge_named(name, now)));
         let wait = own
             .or_else(|| healing.clone())
             .or_else(|| packages.clone().filter(|_| changes_packages(step)))

@@ -15,8 +15,10 @@ mod planning;
 mod proving;
 mod reboot;
 mod site;
+mod term;
 mod time;
 mod trial;
+mod undone;
 
 use std::collections::BTreeSet;
 use std::time::Instant;
@@ -104,9 +106,24 @@ pub struct Report {
     pub diff: String,
     /// What became of it.
     pub outcome: Outcome,
-    /// Another generation is to be brought into force at once.
-    again: bool,
+    /// What is to follow at once.
+    next: Next,
 }
+
+/// What is to follow a run at once.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Next {
+    /// Nothing.
+    #[default]
+    End,
+    /// What was applied is given up, or what was given up is tried again.
+    Turn,
+    /// The same once more: another run changed the state while this one looked at health.
+    Again,
+}
+
+/// So often a run begins again because others came before it while it looked at health. Then it lets nobody in meanwhile.
+const OVERTAKEN: u32 = 2;
 
 /// Brings the host to what its branch declares.
 ///
@@ -130,11 +147,30 @@ fn converge_with(
     rebuilt: Option<&Rebuilt>,
     progress: &mut Tell<'_>,
 ) -> Result<Report, Problem> {
-    let report = attempt(site, request, rebuilt, progress)?;
-    match report.again {
-        // What was applied is given up, or what was given up is tried again: each at most once in a run.
-        true => attempt(site, request, rebuilt, progress),
-        false => Ok(report),
+    let (mut turned, mut overtaken, mut earlier) = (false, 0, None);
+    loop {
+        let report = attempt(site, request, rebuilt, overtaken < OVERTAKEN, progress)?.after(earlier);
+        match report.next {
+            Next::Again => overtaken += 1,
+            // Each at most once in a run.
+            Next::Turn if !turned => turned = true,
+            _ => return Ok(report),
+        }
+        earlier = (report.next == Next::Again).then_some(report);
+    }
+}
+
+impl Report {
+    /// This report, with what an attempt did that others came before.
+    fn after(self, earlier: Option<Report>) -> Report {
+        match earlier {
+            Some(Report { plan, outcome, .. }) if self.outcome.run.is_none() && outcome.run.is_some() => {
+                let mut status = self.status;
+                status.counts.changed = outcome.counts().changed as usize;
+                Report { status, plan, outcome, ..self }
+            }
+            _ => self,
+        }
     }
 }
 
@@ -142,9 +178,11 @@ fn attempt(
     site: &Site,
     request: &Request,
     rebuilt: Option<&Rebuilt>,
+    yields: bool,
     progress: &mut Tell<'_>,
 ) -> Result<Report, Problem> {
     let mut run = Run::begin(site, request, progress)?;
+    run.yields = yields;
     if let Some(rebuilt) = rebuilt {
         run.report_rebuilt(rebuilt);
     }
@@ -199,8 +237,12 @@ struct Run<'a> {
     originals: Originals,
     /// What a judgement of this run found out about heartbeats.
     freshness: Option<Freshness>,
-    /// Held until the run is over.
-    _lock: Lock,
+    /// Other runs may go on while this one looks at health.
+    yields: bool,
+    /// One of them has changed the state since, so that this run knows nothing any more.
+    overtaken: bool,
+    /// Held until the run is over, but for the time in which it looks at health.
+    lock: Option<Lock>,
 }
 
 /// What a run enforces.
@@ -238,7 +280,7 @@ impl<'a> Run<'a> {
         let frozen = site.root.is_none() || facts.is_none();
         let facts = facts.unwrap_or_default();
         let fingerprints = Fingerprints::load(&site.paths.fingerprints());
-        let (store, _lock) = (None, lock);
+        let (store, lock) = (None, Some(lock));
         let (time, freshness, lost, again) = (news::time(&state)?, None, false, false);
         Ok(Run {
             site,
@@ -256,7 +298,9 @@ impl<'a> Run<'a> {
             originals: Originals::default(),
             time,
             freshness,
-            _lock,
+            yields: false,
+            overtaken: false,
+            lock,
         })
     }
 

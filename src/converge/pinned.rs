@@ -4,12 +4,12 @@
 //! the one that was given up ends it.
 
 use super::before::Originals;
-use super::trial::{SECOND_CHANCES, mark_of, reached, since, wait_until};
+use super::term::wait_until;
+use super::trial::SECOND_CHANCES;
+use super::undone::Undone;
 use super::{Run, Target, before};
-use crate::apply::{Outcome, StepOutcome};
 use crate::error::{Code, Explain, Problem};
 use crate::manifest::{self, CacheKey, Desired};
-use crate::plan::Plan;
 use crate::report::EventKind;
 use crate::report::status::TrialStatus;
 use crate::source::Candidate;
@@ -140,16 +140,16 @@ impl Run<'_> {
     }
 
     /// What follows from a run that kept an earlier generation.
-    pub(super) fn weigh_pin(&mut self, plan: &Plan, outcome: &Outcome) -> Result<(), Problem> {
+    pub(super) fn weigh_pin(&mut self, undone: &Undone) -> Result<(), Problem> {
         let Some(mut pin) = self.state.pinned()? else { return Ok(()) };
         let before = pin.clone();
-        let done = |outcome: &StepOutcome| matches!(outcome, StepOutcome::Done | StepOutcome::Reported);
-        let whole = plan.problems.is_empty() && plan.blocked.is_empty();
-        pin.whole |= whole && outcome.steps.iter().all(|step| done(&step.outcome));
-        if pin.whole && !before.whole {
+        pin.whole |= undone.nothing_declared();
+        if pin.whole
+            && !before.whole
+            && let Some(lost) = &mut pin.lost_remote
+        {
             // The time to see the remote again begins when the way to it is as it was.
-            let fresh = |lost: LostRemote| LostRemote { uptime: clock::since_boot(), ..lost };
-            pin.lost_remote = pin.lost_remote.map(fresh);
+            lost.term.uptime = clock::since_boot();
         }
         if let Some(lost) = pin.lost_remote.clone()
             && self.acquit(&mut pin, lost)?
@@ -175,13 +175,9 @@ impl Run<'_> {
     /// Whether a change turns out to be innocent of having cut the host off: without it the remote was out of reach as well, and is
     /// back now. Then it is tried again.
     fn acquit(&mut self, pin: &mut Pin, mut lost: LostRemote) -> Result<bool, Problem> {
-        let boot = clock::boot();
-        let note = self.poll();
-        if lost.boot != boot {
-            lost = LostRemote { boot, uptime: clock::since_boot(), note: mark_of(note.as_ref()), ..lost };
-        }
-        let elapsed = since(lost.uptime).as_secs();
-        let back = reached(note.as_ref(), lost.uptime, lost.note);
+        self.renew(&mut lost.term);
+        let elapsed = lost.term.elapsed(clock::since_boot()).as_secs();
+        let back = lost.term.is_proven_by(self.poll().as_ref());
         match (back, elapsed > lost.within) {
             // It came back with the withdrawal of the change.
             (true, false) => pin.lost_remote = None,

@@ -13,7 +13,7 @@ use crate::report::EventKind;
 use crate::report::status::{Health, RebootStatus};
 use crate::schedule::{Activity, Gate, Verdict, reboot};
 use crate::state::{Cause, Reboot};
-use crate::system::{clock, packages, reboot as system, usage, zone};
+use crate::system::{clock, packages, process, reboot as system, usage, zone};
 
 /// While only sessions or packages are in the way, the next look is after this, seconds.
 const SOON: i64 = 60;
@@ -102,8 +102,7 @@ impl Run<'_> {
         plan: &Plan,
         outcome: &Outcome,
     ) -> Result<bool, Problem> {
-        let booted = clock::now().saturating_sub(clock::uptime());
-        let reasons = system::needed(Path::new("/"), &self.facts, booted);
+        let reasons = system::needed(Path::new("/"), &self.facts, booted());
         let because = reasons.join("; ");
         let now = clock::now();
         if self.news("reboot", &because)? && !because.is_empty() {
@@ -201,6 +200,14 @@ impl Run<'_> {
         self.recorder.keep(problem);
         self.recorder.status.health = Health::Degraded;
     }
+}
+
+/// When the system was started, seconds since the epoch by the clock that file systems stamp with: its first process, since in a container
+/// the kernel's boot is another matter.
+fn booted() -> i64 {
+    let now = clock::nanoseconds() / 1_000_000_000;
+    let began = process::began_at(1).unwrap_or(0) / 1000;
+    now.saturating_sub(clock::uptime().saturating_sub(began))
 }
 
 /// The first moment from `earliest` on at which window and slot are open.

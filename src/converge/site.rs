@@ -64,6 +64,12 @@ impl Site {
         progress(Progress::Waiting("waiting for the run under way …"));
         Lock::take(&path).map_err(failed)
     }
+
+    /// Takes the lock under which a run looks at health. Whoever holds it waits for no other lock.
+    pub(super) fn lock_looking(&self) -> Result<Lock, ConvergeError> {
+        let path = self.paths.looking();
+        Lock::take(&path).map_err(|source| ConvergeError::Lock { path, source })
+    }
 }
 
 /// What keeps a run from doing anything.

@@ -7,8 +7,9 @@
 //! kept until the new one is.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
+use super::term::wait_until;
+use super::undone::Undone;
 use super::{Run, Target, before};
 use crate::apply::{Outcome, StepOutcome};
 use crate::config::{Guarding, Rollback};
@@ -16,7 +17,6 @@ use crate::error::{Code, Explain, Problem};
 use crate::plan::{Plan, network};
 use crate::report::EventKind;
 use crate::report::status::TrialStatus;
-use crate::source::{Note, read_note};
 use crate::state::{Generation, LostRemote, Pin, Standing, Trial};
 use crate::system::replace::keep_link;
 use crate::system::{clock, fs};
@@ -127,15 +127,39 @@ impl Run<'_> {
     }
 
     /// Looks at how the generation in force stands, and what is to follow from what this run did and found.
-    pub(super) fn weigh(&mut self, target: &Target, plan: &Plan, outcome: &Outcome) -> Result<(), Problem> {
-        if self.is_suspended() || !self.request.only.is_empty() {
+    pub(super) fn weigh(
+        &mut self,
+        target: &Target,
+        plan: &Plan,
+        outcome: &Outcome,
+        undone: &Undone,
+    ) -> Result<(), Problem> {
+        if !self.request.only.is_empty() {
             return Ok(());
         }
+        if !self.is_suspended() {
+            self.let_time_go_on()?;
+            self.weigh_now(target, plan, outcome, undone)?;
+        }
+        match self.recorder.status.suspended.is_some() {
+            true => self.stop_time(),
+            false => Ok(()),
+        }
+    }
+
+    fn weigh_now(
+        &mut self,
+        target: &Target,
+        plan: &Plan,
+        outcome: &Outcome,
+        undone: &Undone,
+    ) -> Result<(), Problem> {
         if target.pinned {
-            return self.weigh_pin(plan, outcome);
+            return self.weigh_pin(undone);
         }
         let commit = &target.desired.revision().commit;
-        let whole = self.is_whole(plan, outcome);
+        // What waits is left on purpose, and may be for long.
+        let whole = undone.only_waits();
         let Some(generation) =
             self.state.newest_generation()?.filter(|known| known.revision.commit == *commit)
         else {
@@ -166,18 +190,6 @@ impl Run<'_> {
                 None => self.pass(target, &generation),
             },
         }
-    }
-
-    fn is_whole(&self, plan: &Plan, outcome: &Outcome) -> bool {
-        // What waits is left on purpose, and may be for long.
-        let open =
-            |outcome: &StepOutcome| matches!(outcome, StepOutcome::Failed | StepOutcome::Skipped { .. });
-        self.request.left.is_empty()
-            && plan.problems.is_empty()
-            && plan.blocked.is_empty()
-            && plan.prune_refused.is_none()
-            && outcome.problems.is_empty()
-            && !outcome.steps.iter().any(|step| open(&step.outcome))
     }
 
     /// A host of an earlier version of abide has a state in force and no generation: what was applied whole was good.
@@ -221,10 +233,8 @@ impl Run<'_> {
         let trial = Trial {
             generation: generation.id,
             begun: clock::now(),
-            boot: clock::boot(),
-            uptime: clock::since_boot(),
+            term: self.begin_term(),
             reach: generation.guarded.then_some(policy.remote_within.seconds),
-            note: mark_of(self.poll().as_ref()),
             health: BTreeMap::new(),
         };
         if trial.reach.is_some() || !target.desired.rendered().health.is_empty() {
@@ -235,28 +245,20 @@ impl Run<'_> {
         Ok(trial)
     }
 
-    /// The note of the last poll, as far as there is one.
-    pub(super) fn poll(&self) -> Option<Note> {
-        read_note(&self.site.paths.spool).ok().flatten()
-    }
-
     fn judge_trial(
         &mut self,
         target: &Target,
         generation: &Generation,
         mut trial: Trial,
     ) -> Result<(), Problem> {
-        let boot = clock::boot();
         let before = trial.clone();
-        if trial.boot != boot {
-            // The time that a host is down proves nothing.
-            let health = BTreeMap::new();
-            trial = Trial { boot, begun: clock::now(), uptime: clock::since_boot(), health, ..trial };
+        if self.renew(&mut trial.term) {
+            (trial.begun, trial.health) = (clock::now(), BTreeMap::new());
         }
-        let elapsed = since(trial.uptime);
+        let elapsed = trial.term.elapsed(clock::since_boot());
         let mut status = TrialStatus { generation: trial.generation, ..TrialStatus::default() };
         if let Some(within) = trial.reach {
-            if reached(self.poll().as_ref(), trial.uptime, trial.note) {
+            if trial.term.is_proven_by(self.poll().as_ref()) {
                 trial.reach = None;
             } else if elapsed.as_secs() > within {
                 return self.lose_remote(target, generation, within);
@@ -266,7 +268,7 @@ impl Run<'_> {
                 wait_until(&mut status, within.saturating_sub(elapsed.as_secs()) + 1);
             }
         }
-        let failed = self.judge_health(target, &mut trial, &mut status)?;
+        let Some(failed) = self.judge_health(target, &mut trial, &mut status)? else { return Ok(()) };
         if let Some((first, others)) = failed.split_first() {
             let revision = target.desired.revision().to_string();
             let mut problem = Problem::from(TrialError::Unhealthy { revision, first: first.clone() });
@@ -316,13 +318,7 @@ impl Run<'_> {
         let revision = target.desired.revision();
         let error = TrialError::OutOfReach { revision: revision.to_string(), seconds: within };
         let times = self.state.forgiven(&revision.commit)?;
-        let lost = LostRemote {
-            boot: clock::boot(),
-            uptime: clock::since_boot(),
-            note: mark_of(self.poll().as_ref()),
-            within,
-            times,
-        };
+        let lost = LostRemote { term: self.begin_term(), within, times };
         self.give_up(generation, error.into(), Some(lost))
     }
 
@@ -368,47 +364,5 @@ impl Run<'_> {
         self.recorder.tell_problem(EventKind::TrialFailed, &reason, clock::now());
         self.recorder.keep(reason);
         Ok(())
-    }
-}
-
-/// Which poll a note is of.
-pub(super) fn mark_of(note: Option<&Note>) -> (i64, i64) {
-    note.map_or((0, 0), |note| (note.began, note.time))
-}
-
-/// Whether a poll that began after `uptime` reached the remote.
-pub(super) fn reached(note: Option<&Note>, uptime: i64, known: (i64, i64)) -> bool {
-    note.is_some_and(|note| note.failures == 0 && note.began > uptime && mark_of(Some(note)) != known)
-}
-
-/// The time since a moment of this boot, in milliseconds since it.
-pub(super) fn since(uptime: i64) -> Duration {
-    Duration::from_millis(u64::try_from(clock::since_boot().saturating_sub(uptime)).unwrap_or(0))
-}
-
-/// Notes that somebody has to look when so many seconds have passed.
-pub(super) fn wait_until(status: &mut TrialStatus, seconds: u64) {
-    let at = clock::now().saturating_add_unsigned(seconds);
-    status.until = status.until.max(at);
-    status.look = if status.look == 0 { at } else { status.look.min(at) };
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_a_later_and_good_poll_proves_the_way() {
-        let note = |began, failures| Note { began, failures, time: 5, ..Note::default() };
-        for (note, known, expected) in [
-            (None, (0, 0), false),
-            (Some(note(100, 0)), (0, 0), false),
-            (Some(note(101, 1)), (0, 0), false),
-            (Some(note(101, 0)), (0, 0), true),
-            // Of an earlier boot, which lasted longer.
-            (Some(note(9_000, 0)), (9_000, 5), false),
-        ] {
-            assert_eq!(reached(note.as_ref(), 100, known), expected, "{note:?}");
-        }
     }
 }

@@ -94,6 +94,14 @@ pub(super) fn ask() -> Result<(), SystemdError> {
     systemd.restart_later(UNIT)
 }
 
+/// Has the agent look at everything, where it runs. For those whose sandbox leaves them no signals.
+///
+/// # Errors
+/// The agent does not run as a service, or systemd does not answer.
+pub fn wake() -> Result<(), SystemdError> {
+    Systemd::connect()?.reload_later(UNIT)
+}
+
 /// A program: where it is installed, and which file it was when it was started.
 ///
 /// The version says nothing here: a package may be built twice. A file that was put in the place of another is another one.

@@ -130,6 +130,7 @@ mod tests {
             prune: false,
             sensitive,
             report_only: false,
+            window: None,
             waits: None,
         }
     }

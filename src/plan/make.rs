@@ -222,6 +222,7 @@ impl Draft {
                     prune: false,
                     sensitive: declared.common.sensitive || declared.resource.sensitive(),
                     report_only,
+                    window: declared.common.only_in_window.clone(),
                     waits: None,
                 });
             }
@@ -264,26 +265,53 @@ impl Draft {
         let leaving: HashSet<&ResourceId> = removable.iter().map(|managed| &managed.declared.id).collect();
         let context =
             Context { host, changes: &|id| leaving.contains(id), provided: &|_| false, ignore: &[] };
-        for managed in removable {
+        let needs = needed_first(&removable);
+        let mut steps: Vec<Option<usize>> = vec![None; removable.len()];
+        for (position, managed) in removable.iter().enumerate() {
             let declared = &managed.declared;
             match declared.resource.prune(&context) {
                 Ok(None) => self.plan.released.push(declared.id.clone()),
-                Ok(Some(change)) => self.plan.steps.push(Step {
-                    resource: declared.id.clone(),
-                    origin: declared.origin.clone(),
-                    change,
-                    needs: Vec::new(),
-                    prune: true,
-                    sensitive: declared.common.sensitive || declared.resource.sensitive(),
-                    report_only: false,
-                    waits: None,
-                }),
+                Ok(Some(change)) => {
+                    steps[position] = Some(self.plan.steps.len());
+                    self.plan.steps.push(Step {
+                        resource: declared.id.clone(),
+                        origin: declared.origin.clone(),
+                        change,
+                        needs: needs[position].iter().filter_map(|other| steps[*other]).collect(),
+                        prune: true,
+                        sensitive: declared.common.sensitive || declared.resource.sensitive(),
+                        report_only: false,
+                        window: declared.common.only_in_window.clone(),
+                        waits: None,
+                    });
+                }
                 Err(error) => {
                     self.plan.problems.push(PlanError { origin: Some(declared.origin.clone()), ..error });
                 }
             }
         }
     }
+}
+
+/// For each thing that leaves, those before it in the list that have to be gone before it is: a folder is not empty before what lies in
+/// it has left.
+fn needed_first(leaving: &[&Managed]) -> Vec<BTreeSet<usize>> {
+    let relations: Vec<Relations> = leaving.iter().map(|managed| relations(&managed.declared)).collect();
+    let mut providers: HashMap<&Provision, Vec<usize>> = HashMap::new();
+    for (position, relation) in relations.iter().enumerate() {
+        for provision in &relation.provides {
+            providers.entry(provision).or_default().push(position);
+        }
+    }
+    let mut needs = vec![BTreeSet::new(); leaving.len()];
+    for (position, relation) in relations.iter().enumerate() {
+        for provider in relation.requires.iter().filter_map(|provision| providers.get(provision)).flatten() {
+            if *provider > position {
+                needs[*provider].insert(position);
+            }
+        }
+    }
+    needs
 }
 
 /// What was managed and is no longer declared.
@@ -411,6 +439,26 @@ mod tests {
             [(&named("/a"), true)]
         );
         assert_eq!(plan.released, [named("/b")]);
+    }
+
+    #[test]
+    fn what_leaves_needs_what_leaves_before_it_and_keeps_its_window() {
+        let mut inner = managed("/a/b/c", true);
+        inner.declared.common.only_in_window = Some("quiet".into());
+        let inventory = [managed("/a", true), managed("/x", true), inner, managed("/a/b", true)];
+        let host = host(&["/a", "/a/b", "/a/b/c", "/x"].map(|path| (path, there())));
+        let plan =
+            make(&[], &inventory, &host, &Scope { prune: Prune::Confirmed, ..Scope::default() }).unwrap();
+        let steps: Vec<_> = plan
+            .steps
+            .iter()
+            .map(|step| (step.resource.name.as_str(), step.needs.clone(), step.window.as_deref()))
+            .collect();
+        let quiet = Some("quiet");
+        assert_eq!(
+            steps,
+            [("/x", vec![], None), ("/a/b/c", vec![], quiet), ("/a/b", vec![1], None), ("/a", vec![2], None)]
+        );
     }
 
     #[test]

@@ -177,6 +177,8 @@ pub struct Step {
     pub sensitive: bool,
     /// Only reported, not done: `enforce = "warn"`.
     pub report_only: bool,
+    /// The window that it is taken in, and in no other time: `only-in-window`.
+    pub window: Option<String>,
     /// Why it is not taken yet, where it waits.
     pub waits: Option<Wait>,
 }

@@ -30,6 +30,7 @@ pub(crate) fn step() -> Step {
         prune: false,
         sensitive: false,
         report_only: false,
+        window: None,
         waits: None,
     }
 }

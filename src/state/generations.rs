@@ -74,22 +74,32 @@ pub struct Generation {
     pub packages: BTreeMap<String, String>,
 }
 
+/// The time within which something has to prove itself. It counts in one boot; in another one it begins again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Term {
+    /// The boot of the host in which the times count.
+    pub boot: String,
+    /// Milliseconds since that boot when it began.
+    pub uptime: i64,
+    /// The poll that was known then, which proves nothing: the `began` and `time` of its note.
+    pub note: (i64, i64),
+    /// Since when it does not count, in milliseconds since that boot: applying is suspended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stopped: Option<i64>,
+}
+
 /// The trial of the newest generation.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Trial {
     /// The generation.
     pub generation: i64,
     /// When it began, seconds since the epoch; for people.
     pub begun: i64,
-    /// The boot of the host in which `uptime` counts. In another one the time begins again.
-    pub boot: String,
-    /// Milliseconds since that boot when it began.
-    pub uptime: i64,
+    /// The time that counts.
+    #[serde(flatten)]
+    pub term: Term,
     /// Seconds within which the remote must be reached; `None` once it was, or where that does not matter.
     pub reach: Option<u64>,
-    /// The poll that was known when it began, which proves nothing: the `began` and `time` of its note.
-    pub note: (i64, i64),
     /// What is known of the health checks so far, by their names.
     #[serde(default)]
     pub health: BTreeMap<String, Watch>,
@@ -121,21 +131,47 @@ pub struct Pin {
 
 /// A generation was given up because the remote was out of reach.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct LostRemote {
-    /// The boot of the host in which `uptime` counts.
-    pub boot: String,
-    /// Milliseconds since that boot when the earlier one was back in force.
-    pub uptime: i64,
-    /// As in a [`Trial`].
-    pub note: (i64, i64),
+    /// Since when the earlier one is back in force.
+    #[serde(flatten)]
+    pub term: Term,
     /// Seconds within which the remote is back if the change was guilty.
     pub within: u64,
     /// How often the same commit was given up for this.
     pub times: u32,
 }
 
+impl Term {
+    /// The time does not count from now on, in milliseconds since this boot; one of another boot begins anew in any case. Whether that is
+    /// new.
+    pub fn stop(&mut self, boot: &str, at: i64) -> bool {
+        let stops = self.boot == boot && self.stopped.is_none();
+        if stops {
+            self.stopped = Some(at);
+        }
+        stops
+    }
+}
+
 impl State {
+    /// Has the time of a trial, and that after a lost remote, not count from now on.
+    ///
+    /// # Errors
+    /// The state cannot be read or written.
+    pub fn stop_terms(&mut self, boot: &str, at: i64) -> Result<(), StateError> {
+        if let Some(mut trial) = self.trial()?
+            && trial.term.stop(boot, at)
+        {
+            self.set_fact("trial", Some(&trial))?;
+        }
+        if let Some(mut pin) = self.pinned()?
+            && pin.lost_remote.as_mut().is_some_and(|lost| lost.term.stop(boot, at))
+        {
+            self.set_fact("pin", Some(&pin))?;
+        }
+        Ok(())
+    }
+
     /// Opens the generation of a commit, or goes on with it where it is the newest; one that was given up is tried anew.
     ///
     /// # Errors

@@ -24,7 +24,7 @@ pub mod undertaken;
 pub use error::StateError;
 pub use events::Told;
 pub use facts::{Ahead, Beginning, Mark, News, Reboot, Suspension, TimeSeen};
-pub use generations::{Generation, LostRemote, Pin, Standing, Trial};
+pub use generations::{Generation, LostRemote, Pin, Standing, Term, Trial};
 pub use health::{Watch, Watches};
 pub use history::{Cause, Counts, Run, RunResult, RunStart, StepRecord};
 pub use inventory::Entry;
@@ -109,6 +109,15 @@ impl State {
             Err(source) if source.kind() != std::io::ErrorKind::NotFound => Err(open::io(&log, source)),
             _ => Ok(()),
         }
+    }
+
+    /// Changes whenever another process changes the state, and only then.
+    ///
+    /// # Errors
+    /// The state cannot be read.
+    pub fn changes_of_others(&self) -> Result<i64, StateError> {
+        // SQLite's documentation of this pragma: the same connection sees another number once another one has committed.
+        self.sql(self.connection.pragma_query_value(None, "data_version", |row| row.get(0)))
     }
 
     /// Whether each transaction waits until it is on disk, and all before it.

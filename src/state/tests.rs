@@ -591,10 +591,8 @@ fn trial(generation: i64) -> Trial {
     Trial {
         generation,
         begun: 7,
-        boot: "b".into(),
-        uptime: 70,
+        term: Term { boot: "b".into(), uptime: 70, note: (1, 2), stopped: None },
         reach: Some(120),
-        note: (1, 2),
         health: Default::default(),
     }
 }

@@ -9,8 +9,8 @@ use std::path::Path;
 use super::facts::Facts;
 use super::packages::VersionOrder;
 
-/// Where Debian's packages ask for a reboot.
-const REQUIRED: &str = "run/reboot-required";
+/// Where Debian's packages ask for a reboot, and those of SUSE.
+const REQUIRED: [&str; 2] = ["run/reboot-required", "run/reboot-needed"];
 
 /// Of these every process has a part in memory, or nobody can restart them: glibc, systemd, the message bus.
 const CORE: &[(&str, &str)] = &[
@@ -23,11 +23,10 @@ const CORE: &[(&str, &str)] = &[
 /// Why a reboot is needed, in words; empty: it is not. `booted`: when the system was, seconds since the epoch.
 pub fn needed(root: &Path, facts: &Facts, booted: i64) -> Vec<String> {
     let mut reasons = asked_for(root);
-    // The kernel of a container is not its own, and neither is the time of its boot.
-    if facts.virtualization == "container" {
-        return reasons;
+    // The kernel of a container is not its own.
+    if facts.virtualization != "container" {
+        reasons.extend(newer_kernel(root, &facts.kernel));
     }
-    reasons.extend(newer_kernel(root, &facts.kernel));
     if matches!(facts.os.family.as_str(), "rhel" | "suse") {
         let replaced = CORE.iter().filter(|(path, _)| came_after(&root.join(path), booted));
         let names: Vec<&str> = replaced.map(|(_, name)| *name).collect();
@@ -39,15 +38,15 @@ pub fn needed(root: &Path, facts: &Facts, booted: i64) -> Vec<String> {
 }
 
 fn asked_for(root: &Path) -> Vec<String> {
-    if !root.join(REQUIRED).exists() {
+    let Some(required) = REQUIRED.into_iter().find(|path| root.join(path).exists()) else {
         return Vec::new();
-    }
-    let packages = std::fs::read_to_string(root.join(format!("{REQUIRED}.pkgs"))).unwrap_or_default();
+    };
+    let packages = std::fs::read_to_string(root.join(format!("{required}.pkgs"))).unwrap_or_default();
     let mut names: Vec<&str> = packages.lines().map(str::trim).filter(|name| !name.is_empty()).collect();
     names.sort_unstable();
     names.dedup();
     vec![match names.is_empty() {
-        true => format!("/{REQUIRED} is there"),
+        true => format!("/{required} is there"),
         false => format!("packages ask for it: {}", names.join(", ")),
     }]
 }
@@ -122,6 +121,12 @@ mod tests {
                 &["/run/reboot-required is there"],
             ),
             (
+                &[("run/reboot-needed", "reboot")],
+                &facts("suse", "6.4.0", "vm"),
+                NOW,
+                &["/run/reboot-needed is there"],
+            ),
+            (
                 &[("run/reboot-required", ""), ("run/reboot-required.pkgs", "libc6\nlinux-base\nlibc6\n")],
                 &debian,
                 NOW,
@@ -158,7 +163,13 @@ mod tests {
             (&core, &rhel, NOW, &[]),
             (&core, &rhel, 1_000_000_000, &["updated since the boot: glibc, systemd"]),
             (&core, &debian, 1_000_000_000, &[]),
-            (&core, &facts("rhel", "6.1.0", "container"), 1_000_000_000, &[]),
+            // A container has processes of its own, and no kernel.
+            (
+                &[("boot/vmlinuz-6.2.0", ""), ("usr/bin/dbus-broker", "")],
+                &facts("rhel", "6.1.0", "container"),
+                1_000_000_000,
+                &["updated since the boot: dbus-broker"],
+            ),
         ] {
             assert_eq!(needed(root(files).path(), facts, booted), expected, "{files:?}");
         }

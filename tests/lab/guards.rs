@@ -2,6 +2,7 @@
 
 mod limits;
 mod reboot;
+mod rpm_reboot;
 mod suspension;
 mod usage;
 mod windows;

@@ -50,6 +50,13 @@ impl Watch {
         }
     }
 
+    /// So many milliseconds do not count.
+    pub fn put_off(&mut self, stood: i64) {
+        for time in [&mut self.good, &mut self.bad, &mut self.looked].into_iter().flatten() {
+            *time = time.saturating_add(stood);
+        }
+    }
+
     fn stand(&mut self, state: Health, now: i64) {
         if self.state != state {
             (self.state, self.since) = (state, now);

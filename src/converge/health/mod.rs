@@ -72,16 +72,17 @@ impl Explain for HealthError {
 }
 
 impl Run<'_> {
-    /// Judges the health checks of a generation on trial; what is waited for goes into `status`. The reasons to give it up.
+    /// Judges the health checks of a generation on trial; what is waited for goes into `status`. The reasons to give it up; `None`: another run
+    /// came before.
     pub(super) fn judge_health(
         &mut self,
         target: &Target,
         trial: &mut Trial,
         status: &mut TrialStatus,
-    ) -> Result<Vec<String>, Problem> {
+    ) -> Result<Option<Vec<String>>, Problem> {
         let checks = &target.desired.rendered().health;
         if checks.is_empty() {
-            return Ok(Vec::new());
+            return Ok(Some(Vec::new()));
         }
         let moment = Moment { at: clock::since_boot(), now: clock::now() };
         let due = |check: &Check, watch: Option<&Watch>| {
@@ -91,29 +92,29 @@ impl Run<'_> {
         };
         let asked: Vec<&Check> =
             checks.iter().filter(|check| due(check, trial.health.get(&check.name))).collect();
-        let looks = self.look(&asked);
+        let Some(looks) = self.look(&asked)? else { return Ok(None) };
         let mut failed = Vec::new();
         for (check, look) in asked.iter().zip(&looks) {
             let watch = trial.health.entry(check.name.clone()).or_insert_with(|| Watch::new(moment.now));
-            if judge::on_trial(check, watch, look, moment, trial.uptime) == Verdict::Failed {
+            if judge::on_trial(check, watch, look, moment, trial.term.uptime) == Verdict::Failed {
                 failed.push(format!("the health check `{}` fails: {}", check.name, watch.error));
             }
         }
         trial.health.retain(|name, _| checks.iter().any(|check| check.name == *name));
         for check in checks {
             if let Some(watch) = trial.health.get(&check.name) {
-                await_check(check, watch, trial.uptime, moment, status);
+                await_check(check, watch, trial.term.uptime, moment, status);
             }
         }
         self.show(checks, &trial.health);
         if !failed.is_empty() || trial.health.values().all(|watch| watch.state == Health::Healthy) {
             self.keep_watches(&Watches {
-                boot: trial.boot.clone(),
-                changed: trial.uptime,
+                boot: trial.term.boot.clone(),
+                changed: trial.term.uptime,
                 checks: trial.health.iter().map(|(name, watch)| (name.clone(), settled(watch))).collect(),
             })?;
         }
-        Ok(failed)
+        Ok(Some(failed))
     }
 
     /// Looks at the health checks of what is in force, unless its trial did so in this run.
@@ -125,7 +126,7 @@ impl Run<'_> {
         }
         let judged = !self.recorder.status.checks.is_empty();
         let on_trial = judged && self.recorder.status.trial.is_some();
-        if on_trial || !self.request.only.is_empty() || self.again {
+        if on_trial || !self.request.only.is_empty() || self.again || self.overtaken {
             return Ok(());
         }
         let moment = Moment { at: clock::since_boot(), now: clock::now() };
@@ -138,7 +139,7 @@ impl Run<'_> {
         let looks = self.request.cause != Cause::Drift && !judged;
         if looks {
             let asked: Vec<&Check> = checks.iter().collect();
-            let looks = self.look(&asked);
+            let Some(looks) = self.look(&asked)? else { return Ok(()) };
             for (check, look) in checks.iter().zip(&looks) {
                 self.judge_one(check, look, &mut watches, moment);
             }
@@ -176,6 +177,9 @@ impl Run<'_> {
         reason: Problem,
     ) -> Result<(), Problem> {
         self.watch_health(target, outcome)?;
+        if self.overtaken {
+            return Ok(());
+        }
         if !self.is_healthy() {
             self.recorder.keep(reason);
             return Ok(());
@@ -215,8 +219,30 @@ impl Run<'_> {
         }
     }
 
-    /// Looks at these, in this order. What the law of the host forbids is not run.
-    fn look(&mut self, checks: &[&Check]) -> Vec<Look> {
+    /// Looks at these, in this order, and lets other runs go on meanwhile where that may take its time. `None`: one of them changed the
+    /// state, so that what was found is about a host that this run does not know.
+    fn look(&mut self, checks: &[&Check]) -> Result<Option<Vec<Look>>, Problem> {
+        if !checks.iter().any(|check| check.probe.waits()) {
+            return Ok(Some(self.look_now(checks)));
+        }
+        // What was told so far outlives a death while it waits.
+        self.keep_told()?;
+        let known = self.state.changes_of_others()?;
+        if self.yields {
+            self.lock = None;
+        }
+        let looking = self.site.lock_looking()?;
+        let looks = self.look_now(checks);
+        drop(looking);
+        if self.lock.is_none() {
+            self.lock = Some(self.site.lock(&mut |_| {})?);
+        }
+        self.overtaken = self.state.changes_of_others()? != known;
+        Ok(Some(looks).filter(|_| !self.overtaken))
+    }
+
+    /// What the law of the host forbids is not run.
+    fn look_now(&mut self, checks: &[&Check]) -> Vec<Look> {
         let mut looks = vec![Look::default(); checks.len()];
         let law = &self.site.settings.law;
         let law = (!law.is_empty()).then(|| Law::of_host(&self.site.paths, law));

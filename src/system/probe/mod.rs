@@ -54,6 +54,13 @@ pub enum Probe {
     },
 }
 
+impl Probe {
+    /// Whether a look may have to wait for somebody.
+    pub fn waits(&self) -> bool {
+        matches!(self, Probe::Http { .. } | Probe::Tcp { .. } | Probe::Command { .. })
+    }
+}
+
 impl std::fmt::Display for Probe {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {

@@ -113,11 +113,51 @@ fn in_words(error: &reqwest::Error, limit: Duration) -> String {
     let mut words: Vec<String> = Vec::new();
     let mut cause = std::error::Error::source(error);
     while let Some(error) = cause {
+        if let Some(error) = encryption(error) {
+            return untrusted(error);
+        }
         words.push(error.to_string());
         cause = error.source();
     }
     words.dedup();
     if words.is_empty() { error.to_string() } else { words.join(": ") }
+}
+
+/// The error of TLS, where that is what it is. `source()` of an error of the system skips what it wraps.
+fn encryption<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a rustls::Error> {
+    let inside = || error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+    error.downcast_ref().or_else(|| inside().and_then(|inside| encryption(inside)))
+}
+
+/// What is wrong with a server's certificate.
+fn untrusted(error: &rustls::Error) -> String {
+    use rustls::CertificateError as Wrong;
+    let rustls::Error::InvalidCertificate(wrong) = error else { return error.to_string() };
+    match wrong {
+        Wrong::Expired => "its certificate has expired".into(),
+        Wrong::ExpiredContext { not_after, .. } => {
+            format!("its certificate has expired: it was valid until {}", day(not_after.as_secs()))
+        }
+        Wrong::NotValidYet => "its certificate is not valid yet".into(),
+        Wrong::NotValidYetContext { not_before, .. } => {
+            format!("its certificate is not valid yet: it will be from {} on", day(not_before.as_secs()))
+        }
+        Wrong::NotValidForName => "its certificate is for another name".into(),
+        Wrong::NotValidForNameContext { presented, .. } => {
+            // They come as `DnsName("example.org")`.
+            let bare = |name: &String| name.split('"').nth(1).unwrap_or(name).to_owned();
+            let names: Vec<String> = presented.iter().map(bare).collect();
+            format!("its certificate is for other names: {}", names.join(", "))
+        }
+        Wrong::UnknownIssuer => "its certificate is signed by no authority that this host trusts".into(),
+        other => format!("its certificate is refused: {other}"),
+    }
+}
+
+fn day(second: u64) -> String {
+    let second = i64::try_from(second).unwrap_or(i64::MAX);
+    let time = jiff::Timestamp::from_second(second);
+    time.map_or_else(|_| second.to_string(), |time| time.strftime("%F %T UTC").to_string())
 }
 
 #[cfg(test)]

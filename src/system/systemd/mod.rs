@@ -137,6 +137,15 @@ impl Systemd {
         reply.map(drop).map_err(|source| call_error(format!("restart {unit}"), source))
     }
 
+    /// Has a unit told to look at its settings again, and does not wait for that.
+    ///
+    /// # Errors
+    /// systemd refuses, as it does where the unit is not active, or does not answer.
+    pub fn reload_later(&self, unit: &str) -> Result<(), SystemdError> {
+        let reply = self.runtime.block_on(self.bus.manager("ReloadUnit", &(unit, "replace")));
+        reply.map(drop).map_err(|source| call_error(format!("reload {unit}"), source))
+    }
+
     async fn reload(&self) -> Result<(), SystemdError> {
         reach("systemd: before it reads its files");
         let reply = self.bus.manager("Reload", &()).await;

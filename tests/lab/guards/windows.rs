@@ -72,7 +72,13 @@ fn restarts_and_single_resources_wait_and_nothing_that_is_owed_is_lost() {
     let site =
         Site::enrolled(&SiteOptions { name: "restarts", settings, files: &files, ..Default::default() });
     site.holds("test -e /etc/first");
-    site.converged(APP);
+    // It leaves, in its window.
+    site.declare(APP);
+    assert_eq!(site.sync().code, 3);
+    site.holds("systemctl is-active app; test -e /etc/first");
+    site.abide(&["sync", "--ignore-windows"]).success();
+    site.holds("test ! -e /etc/first");
+    site.settled();
     let pid = || site.host.sh("systemctl show -P MainPID app").success();
     let before = pid();
     let changed_app = APP.replace("a = 1", "a = 2");
@@ -108,6 +114,7 @@ fn restarts_and_single_resources_wait_and_nothing_that_is_owed_is_lost() {
     );
     site.abide(&["sync", "--ignore-windows"]).success();
     site.settled();
+    what_leaves_waits_for_its_window_too(&site, &role);
 
     // The host's own file may close everything, drift included; a zone that nobody knows allows nothing.
     let settings = site.host.read("/etc/abide/abide.toml");
@@ -126,4 +133,27 @@ fn restarts_and_single_resources_wait_and_nothing_that_is_owed_is_lost() {
     site.host.write("/etc/abide/abide.toml", settings);
     site.synced();
     site.holds("test -e /etc/now");
+}
+
+/// Removing is a change like any other, also of what the branch says no more word about.
+fn what_leaves_waits_for_its_window_too(site: &Site, role: &str) {
+    site.declare(&format!(
+        "{role}[directory.\"/etc/kept\"]\n[file.\"/etc/kept/one\"]\ncontent = \"x\"\nonly-in-window = \"quiet\"\n\
+         [file.\"/etc/gone\"]\ncontent = \"x\"\n"
+    ));
+    site.abide(&["sync", "--ignore-windows"]).success();
+    site.settled();
+    site.declare(role);
+    assert_eq!(site.sync().code, 3);
+    // The folder cannot go before what lies in it.
+    site.holds("test -e /etc/kept/one; test ! -e /etc/gone");
+    let status = site.status();
+    let differing = &status["run"]["differing"];
+    let why = |name: &str| differing[name].as_str().unwrap_or_default().to_owned();
+    assert!(why("file:/etc/kept/one").contains("waits: the window of fleet.toml"), "{status:#}");
+    assert!(why("directory:/etc/kept").contains("waits for file:/etc/kept/one"), "{status:#}");
+    assert_eq!(site.sync().code, 3);
+    site.abide(&["sync", "--ignore-windows"]).success();
+    site.holds("test ! -e /etc/kept");
+    site.settled();
 }

@@ -2,6 +2,7 @@
 
 use super::{FORMER, LATTER, SETTINGS, codes, generations, is_former, is_latter};
 use crate::support::command::run;
+use crate::support::host::Root;
 use crate::support::site::{ROLE, Site, SiteOptions};
 use crate::support::{lab_is_enabled, lab_script};
 
@@ -167,20 +168,33 @@ fn stays_as(site: &Site, script: &str, expected: &str) {
 }
 
 #[test]
-fn packages_return_to_the_versions_that_they_had() {
+fn packages_of_apt_return_to_the_versions_that_they_had() {
+    let prepare = "rm -rf /etc/apt/sources.list /etc/apt/sources.list.d/*
+        echo 'deb [trusted=yes] file:/repositories/deb ./' >/etc/apt/sources.list.d/test.list";
+    packages_return(Root::Debian, prepare, "dpkg-query -W -f '${Version}' abide-one");
+}
+
+#[test]
+fn packages_of_dnf_return_to_the_versions_that_they_had() {
+    let repository = "[test]\\nname=test\\nbaseurl=file:///repositories/rpm\\ngpgcheck=0\\n";
+    let prepare = format!("printf '{repository}' >/etc/yum.repos.d/test.repo");
+    packages_return(Root::Rpm, &prepare, "rpm -q --qf '%{EVR}' abide-one");
+}
+
+/// One package, in several versions, with the rest of a generation around it.
+fn packages_return(root: Root, prepare: &str, query: &str) {
     if !lab_is_enabled() {
         return;
     }
     let repositories = tempfile::tempdir().expect("a temporary folder");
     run(lab_script("package-repositories"), &[repositories.path()], b"").success();
     let binds = vec![(repositories.path().to_owned(), "/repositories".into())];
-    let prepare = "rm -rf /etc/apt/sources.list /etc/apt/sources.list.d/*
-        echo 'deb [trusted=yes] file:/repositories/deb ./' >/etc/apt/sources.list.d/test.list";
     let declared = |app: &str| format!("{FORMER}\n[package.abide-one]\n{app}\n");
     let role = declared("version = \"1.0*\"");
     let files = &[(ROLE, role.as_str())];
-    let site = Site::enrolled(&SiteOptions { name: "versions", files, binds, prepare, ..Default::default() });
-    let version = || site.host.sh("dpkg-query -W -f '${Version}' abide-one").success();
+    let options = SiteOptions { name: "versions", root, files, binds, prepare, ..Default::default() };
+    let site = Site::enrolled(&options);
+    let version = || site.host.sh(query).success();
     let former = version();
     site.converged(&declared("ensure = \"latest\""));
     assert_ne!(version(), former, "there is no newer version to come back from");

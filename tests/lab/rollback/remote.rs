@@ -140,6 +140,56 @@ reload-on = [\"file:/etc/nftables.conf\"]
     site.holds("getent hosts bridge");
 }
 
+/// The link as systemd-networkd is to set it up.
+fn networkd(address: &str) -> String {
+    format!(
+        "[file.\"/etc/systemd/network/10-host0.network\"]
+content = \"[Match]\\nName=host0\\n[Network]\\nAddress={address}/16\\nLinkLocalAddressing=no\\nIPv6AcceptRA=no\\n\"
+[service.systemd-networkd]
+running = true
+enabled = true
+reload-on = [\"file:/etc/systemd/network/10-host0.network\"]
+"
+    )
+}
+
+#[test]
+fn an_address_that_networkd_takes_away_comes_back_though_agent_and_host_die() {
+    if !lab_is_enabled() {
+        return;
+    }
+    let site = site("networkd");
+    let (own, other) = (site.host.address(), "10.214.9.9");
+    let has = |address: &str| format!("grep -q 'inet {address}/16' <(ip -4 address show dev host0)");
+    let declare = |text: &str, address: &str, more: &str| {
+        site.declare(&format!("{}\n{}{more}", BASE.replace("former", text), networkd(address)))
+    };
+    let new = "\n[file.\"/srv/new\"]\ncontent = \"new\\n\"\n";
+    declare("former", &own, "");
+    site.wait_synced();
+    let bad = declare("former", other, new);
+    site.host.wait_for(&format!("test -e /srv/new; {}", has(other)), Duration::from_secs(30));
+    site.holds(&format!("not {}", has(&own)));
+    wait_back(&site, &bad);
+    site.holds(&has(&own));
+
+    // The remote is reached again. Once more, and everybody dies meanwhile.
+    declare("former", &own, "# newer\n");
+    site.wait_synced();
+    let bad = declare("former", other, &format!("# newer\n{new}"));
+    site.host.wait_for(&format!("test -e /srv/new; {}", has(other)), Duration::from_secs(30));
+    site.wait_status("the trial", |run| run["trial"]["poll"] == true);
+    site.holds("systemctl kill -s KILL abide");
+    site.host.power_cut();
+    site.host.restart();
+    // What cuts it off comes with the boot, too.
+    wait_back(&site, &bad);
+    site.holds(&has(&own));
+    declare("newer", &own, "");
+    site.host.wait_for("grep -qx newer /srv/app.conf", Duration::from_secs(30));
+    site.wait_synced();
+}
+
 #[test]
 fn a_wrong_host_key_is_taken_back() {
     if !lab_is_enabled() {
