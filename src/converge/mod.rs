@@ -42,6 +42,7 @@ use crate::system::lock::Lock;
 use crate::system::sandbox::Confinement;
 use crate::system::{Host, clock, fs, replace};
 use crate::trust::Freshness;
+use crate::upgrade;
 
 pub use failing::report_failure;
 pub use health::HealthError;

@@ -313,9 +313,11 @@ mod tests {
             std::fs::create_dir(&folders[0]).unwrap();
             std::fs::write(folders[0].join(COPY), "program").unwrap();
             std::fs::write(folders[0].join(".abide.new"), "half a program").unwrap();
-            let write = |path: PathBuf, there: bool| there.then(|| std::fs::write(path, "").unwrap());
-            write(folders[0].join(RECORD), record);
-            units.iter().for_each(|path| drop(write(path.clone(), unit)));
+            for (path, there) in [(&folders[0].join(RECORD), record), (&units[0], unit), (&units[1], unit)] {
+                if there {
+                    std::fs::write(path, "").unwrap();
+                }
+            }
             sweep_folders(&folders, [&units[0], &units[1]]).unwrap();
             assert_eq!(folders[0].exists(), stays, "record: {record}, unit: {unit}");
             assert_eq!(units[1].exists(), stays, "record: {record}, unit: {unit}");
