@@ -89,6 +89,11 @@ dies() {
 }
 "#;
 
+/// The place to begin with: where an earlier run was ended.
+fn first() -> usize {
+    std::env::var("ABIDE_DURABILITY_FROM").ok().and_then(|number| number.parse().ok()).unwrap_or(0)
+}
+
 /// What comes after a death.
 #[derive(Debug, Clone, Copy)]
 enum Then {
@@ -132,6 +137,9 @@ impl Case {
         for (number, then) in self.trials(places.len()) {
             let place = &places[number];
             killed[then as usize] += 1;
+            if everything() && number % 10 == 0 {
+                println!("{}: at {number} of {}", self.name, places.len());
+            }
             if let Err(said) = self.dies(&site, number, then) {
                 println!("{}: broken after {place}, {then:?}", self.name);
                 let _ = writeln!(broken, "--- {number} {place} {then:?}\n{said}");
@@ -154,9 +162,9 @@ impl Case {
     fn trials(&self, places: usize) -> Vec<(usize, Then)> {
         let (step, cut) = if everything() { (1, self.cut.0) } else { (self.every.max(1), self.cut.1) };
         let mut trials = Vec::new();
-        for (turn, number) in (0..places).step_by(step).enumerate() {
+        for (turn, number) in (first()..places).step_by(step).enumerate() {
             // Where everything is tried, each place has a run of the same commit after it; else they take turns.
-            let gone = turn % 2 == 1;
+            let gone = if everything() { turn % 4 == 1 } else { turn % 2 == 1 };
             if !gone || everything() {
                 trials.push((number, Then::Again));
             }
@@ -165,7 +173,8 @@ impl Case {
             }
         }
         if cut > 0 {
-            trials.extend((cut / 2..places).step_by(cut).map(|number| (number, Then::Cut)));
+            let cuts = (cut / 2..places).step_by(cut).filter(|number| *number >= first());
+            trials.extend(cuts.map(|number| (number, Then::Cut)));
         }
         trials
     }
