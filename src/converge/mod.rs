@@ -42,6 +42,7 @@ use crate::system::lock::Lock;
 use crate::system::sandbox::Confinement;
 use crate::system::{Host, clock, fs, replace};
 use crate::trust::Freshness;
+use crate::upgrade;
 
 pub use failing::report_failure;
 pub use health::HealthError;
@@ -409,6 +410,7 @@ fn sweep(site: &Site) {
     replace::sweep(&site.paths.state);
     replace::sweep(&site.paths.generations());
     replace::sweep(&site.paths.run);
+    upgrade::sweep(&site.paths);
     let _ = fs::clean_temporaries(&BTreeSet::from([site.paths.state.clone()]), "");
 }
 

@@ -354,13 +354,14 @@ impl Package {
             }
             return Ok(());
         };
-        if state.broken {
-            // The transaction finishes what was interrupted.
+        let other = self.other_version(installed, state, context);
+        if state.broken && !matches!(other, Ok(Some(_))) {
+            // The transaction finishes what was interrupted. Where another version is wanted, that takes its place.
             change.summary = "repaired".into();
             change.effects.push(self.effect(PackageOperation::Install, Some(installed.clone())));
             return Ok(());
         }
-        let Some(version) = self.other_version(installed, state, context)? else { return Ok(()) };
+        let Some(version) = other? else { return Ok(()) };
         if state.held && !self.options.change_held {
             return Err(self.held(&format!("changed from {installed} to {version}")));
         }
@@ -564,6 +565,8 @@ mod tests {
             ("ensure = \"purged\"", installed(), "purged"),
             ("file = \"/srv/nginx.deb\"", state(None, &[]), "installed newest"),
             ("", PackageState { broken: true, ..installed() }, "repaired"),
+            ("version = \"1.26-1\"", PackageState { broken: true, ..installed() }, "version 1.24-2 -> 1.26-1"),
+            ("version = \"1.22.*\"", PackageState { broken: true, ..installed() }, "repaired"),
         ] {
             assert_eq!(planned(table, state.clone()), expected, "{table} {state:?}");
         }

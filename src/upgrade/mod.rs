@@ -26,7 +26,7 @@ use std::path::{Path, PathBuf};
 
 use crate::config::Paths;
 use crate::error::{Code, Explain, Problem};
-use crate::system::replace;
+use crate::system::{packages, replace};
 
 /// The package, and the resource that may declare it.
 pub const PACKAGE: &str = "abide";
@@ -243,16 +243,37 @@ impl Explain for UpgradeError {
     }
 }
 
+/// Removes what a host left that died before a guard was there, or after it was not needed any more: as much as a program takes. Not
+/// while somebody works with packages, since then it may be in the making.
+pub fn sweep(paths: &Paths) {
+    let folders = folders(paths);
+    if folders.iter().any(|folder| folder.exists()) && !packages::under_way() {
+        // What cannot be removed is in nobody's way until the next run.
+        let _ = sweep_folders(&folders, [Path::new(WANTS), Path::new(UNIT_FILE)]);
+    }
+}
+
+fn sweep_folders(folders: &[PathBuf], units: [&Path; 2]) -> std::io::Result<()> {
+    // The record is written before the unit, and goes before it: only with both there is a guard.
+    if units[0].exists() && folders.iter().any(|folder| folder.join(RECORD).exists()) {
+        return Ok(());
+    }
+    folders.iter().try_for_each(|folder| remove(folder, units))
+}
+
 /// Ends the guard: nothing of it is left. Files that are gone already are no error.
 fn disarm(folder: &Path) -> std::io::Result<()> {
+    remove(folder, [Path::new(WANTS), Path::new(UNIT_FILE)])
+}
+
+fn remove(folder: &Path, units: [&Path; 2]) -> std::io::Result<()> {
     let gone = |result: std::io::Result<()>| match result {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
         other => other,
     };
     // Without the record the unit does nothing, so that goes first.
     gone(std::fs::remove_file(folder.join(RECORD)))?;
-    gone(std::fs::remove_file(WANTS))?;
-    gone(std::fs::remove_file(UNIT_FILE))?;
+    units.into_iter().try_for_each(|unit| gone(std::fs::remove_file(unit)))?;
     if let Ok(entries) = std::fs::read_dir(folder) {
         for entry in entries {
             gone(std::fs::remove_file(entry?.path()))?;
@@ -275,4 +296,32 @@ fn sha256(path: &Path) -> std::io::Result<String> {
         }
     }
     Ok(hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn half_a_guard_is_swept_away_and_a_whole_one_stays() {
+        let host = tempfile::tempdir().unwrap();
+        let folders = ["state", "config"].map(|name| host.path().join(name));
+        let units = ["wants", "unit"].map(|name| host.path().join(name));
+        for (record, unit, stays) in
+            [(true, true, true), (true, false, false), (false, true, false), (false, false, false)]
+        {
+            std::fs::create_dir(&folders[0]).unwrap();
+            std::fs::write(folders[0].join(COPY), "program").unwrap();
+            std::fs::write(folders[0].join(".abide.new"), "half a program").unwrap();
+            for (path, there) in [(&folders[0].join(RECORD), record), (&units[0], unit), (&units[1], unit)] {
+                if there {
+                    std::fs::write(path, "").unwrap();
+                }
+            }
+            sweep_folders(&folders, [&units[0], &units[1]]).unwrap();
+            assert_eq!(folders[0].exists(), stays, "record: {record}, unit: {unit}");
+            assert_eq!(units[1].exists(), stays, "record: {record}, unit: {unit}");
+            remove(&folders[0], [&units[0], &units[1]]).unwrap();
+        }
+    }
 }

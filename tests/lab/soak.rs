@@ -27,7 +27,7 @@ use disk::StateDisk;
 use fleet::Model;
 
 /// Simulated seconds that pass in one.
-const USUAL_RATE: u64 = 120;
+const USUAL_RATE: u64 = 150;
 
 const SETTINGS: &str = "[source]\npoll = \"8m\"\njitter = \"1m\"\nbackoff = \"20m\"\ntimeout = \"10s\"\ndeadline = \"20s\"\n\
     [agent]\ncheck = \"30m\"\n[apply]\nprune-limit = 100\nbackup-bytes = 1048576\n[rollback]\nremote-within = \"1h\"\n";

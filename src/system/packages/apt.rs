@@ -139,7 +139,11 @@ impl PackageManager for Apt {
 
     fn execute(&self, actions: &[PackageAction], progress: &mut Tell<'_>) -> Result<(), PackageError> {
         actions.iter().try_for_each(check)?;
-        self.repair(progress)?;
+        match self.repair(progress) {
+            // A package whose own script fails is mended by nothing but another version of it.
+            Err(PackageError::Broken { .. }) if self.replaces_what_is_broken(actions)? => {}
+            other => other?,
+        }
         mark(actions, PackageOperation::Unhold, progress)?;
         for batch in batches(actions) {
             let simulation = match simulate(&batch) {
@@ -195,6 +199,26 @@ impl PackageManager for Apt {
 
     fn order(&self) -> VersionOrder {
         VersionOrder::Dpkg
+    }
+}
+
+impl Apt {
+    /// Whether another version is installed of everything that is broken.
+    fn replaces_what_is_broken(&self, actions: &[PackageAction]) -> Result<bool, PackageError> {
+        let bare = |name: &str| name.split(':').next().unwrap_or_default().to_owned();
+        let broken = dpkg::broken(&read_status()?)?.into_iter().map(|(name, _)| bare(&name));
+        let broken: BTreeSet<String> = broken.collect();
+        let states = self.observe(&broken)?;
+        let replaces = |name: &String| {
+            let installed = states.get(name).and_then(|state| state.installed.as_ref());
+            actions.iter().any(|action| {
+                action.operation == PackageOperation::Install
+                    && bare(&action.name) == *name
+                    && action.version.is_some()
+                    && action.version.as_ref() != installed
+            })
+        };
+        Ok(!broken.is_empty() && broken.iter().all(replaces))
     }
 }
 

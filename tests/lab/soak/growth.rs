@@ -48,7 +48,7 @@ pub fn measure(host: &Host, state: &Path) -> Measure {
              for change in '1.0.0-1 2.0.0-1' '2.0.0-1 1.0.0-1'; do grep -c \" upgrade abide:[a-z0-9]* $change\" /var/log/dpkg.log || true; done
              # A poll or a run that is under way has descriptors and memory of its own, and shares the program: what stays is the
              # least of several looks, and the most of what is shared.
-             for n in $(seq 30); do
+             for n in $(seq 20); do
                  echo $(awk '/^Pss_Anon:/ { own = $2 } /^Pss:/ { all = $2 } END { print own, all }' /proc/$pid/smaps_rollup) $(ls /proc/$pid/fd | wc -l)
                  sleep 0.1
              done >/run/looks
