@@ -115,6 +115,7 @@ fn apply_files(folder: &Path, content: &str) {
         sensitive: false,
         report_only: false,
         waits: None,
+        window: None,
     };
     let mut steps = vec![step(
         "new",
