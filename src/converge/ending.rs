@@ -31,7 +31,7 @@ impl Run<'_> {
     pub(super) fn end(mut self, target: &Target, plan: Plan, outcome: Outcome) -> Result<Report, Problem> {
         let diff = if self.request.dry_run { self.diff(&plan) } else { String::new() };
         if !self.request.dry_run {
-            let undone = Undone::of(&plan, &outcome, self.request);
+            let undone = Undone::of(&plan, &outcome, self.request, self.site.settings.apply.prune);
             self.remember(target, &plan, &outcome, &undone)?;
             self.tell(&plan, &outcome)?;
             self.weigh(target, &plan, &outcome, &undone)?;

@@ -16,14 +16,17 @@ pub(super) struct Undone {
     waiting: BTreeSet<ResourceId>,
     /// Word of changes could not be delivered, such as a restart. It stays owed, whatever else is judged.
     owed: bool,
-    /// What left the branch was not removed.
+    /// What left the branch was not removed, though this host removes such things.
     removals: bool,
+    /// Something that left the branch is still there, for whatever reason.
+    stays: bool,
     /// The run was limited to some resources, or told to leave some.
     limited: bool,
 }
 
 impl Undone {
-    pub(super) fn of(plan: &Plan, outcome: &Outcome, request: &Request) -> Undone {
+    /// `prunes`: whether the host removes what leaves the branch; where it does not, what stays is nothing undone.
+    pub(super) fn of(plan: &Plan, outcome: &Outcome, request: &Request, prunes: bool) -> Undone {
         let steps = |wanted: fn(&StepOutcome) -> bool| {
             let wanted = outcome.steps.iter().filter(move |step| wanted(&step.outcome));
             wanted.map(|step| step.resource.clone())
@@ -36,7 +39,8 @@ impl Undone {
             failed: steps(failed).chain(unplanned.chain(blocked).cloned()).collect(),
             waiting: steps(|outcome| *outcome == StepOutcome::Waiting).collect(),
             owed: !outcome.problems.is_empty(),
-            removals: plan.prune_refused.is_some(),
+            removals: prunes && plan.prune_refused.is_some(),
+            stays: plan.prune_refused.is_some(),
             limited: !request.only.is_empty() || !request.left.is_empty(),
         }
     }
@@ -48,7 +52,7 @@ impl Undone {
 
     /// The host is as declared, and what left the branch is gone.
     pub(super) fn nothing(&self) -> bool {
-        self.nothing_declared() && !self.removals
+        self.nothing_declared() && !self.stays
     }
 
     /// The host is as declared; what is removed beside that is another matter.
@@ -94,6 +98,8 @@ mod tests {
         };
         let all = Request::default;
         let some = || Request { left: BTreeSet::from([ResourceId::new("file", "/x")]), ..Request::default() };
+        let undone = Undone::of(&refused(), &Outcome::default(), &all(), false);
+        assert!(undone.only_waits() && !undone.nothing(), "{undone:?}");
         for (plan, outcome, request, nothing, declared, waits) in [
             (Plan::default(), Outcome::default(), all(), true, true, true),
             (Plan::default(), outcome(StepOutcome::Done), all(), true, true, true),
@@ -106,7 +112,7 @@ mod tests {
             (refused(), Outcome::default(), all(), false, true, false),
             (unplanned(), Outcome::default(), all(), false, false, false),
         ] {
-            let undone = Undone::of(&plan, &outcome, &request);
+            let undone = Undone::of(&plan, &outcome, &request, true);
             let judged = (undone.nothing(), undone.nothing_declared(), undone.only_waits());
             assert_eq!(judged, (nothing, declared, waits), "{undone:?}");
         }

@@ -597,7 +597,7 @@ mod tests {
             ("1.24-2", &[][..], "unchanged"),
             ("1.24-2", &["1.26-1"], "unchanged"),
             ("1.26-1", &["1.26-1"], "unchanged"),
-            ("1.26-1", &["1.26-1", "1.24-2"], "downgraded from 1.26-1 to 1.24-2"),
+            ("1.26-1", &["1.26-1", "1.24-2"], "version 1.26-1 -> 1.24-2"),
         ] {
             let host = host(state(Some(installed), offers));
             assert_eq!(outcome(&package, &context(&host)), expected, "{installed} {offers:?}");
