@@ -195,14 +195,14 @@ impl Case {
     /// Dies at a place; what is not as the model says.
     fn dies(&self, site: &Site, number: usize, then: Then) -> Result<(), String> {
         let reset = self.reset;
-        let begin = format!(". /driver; systemctl stop abide abide-fetch; back; spool after; {reset}");
+        let begin = format!(". /driver; systemctl stop abide abide-fetch; back; spool after\n{reset}\n");
         let script = match then {
             Then::Again => format!(
-                "{begin}; dies {number}; run; whole; check holds; remembers after; told; idle; check holds; remembers after
+                "{begin}dies {number}; run; whole; check holds; remembers after; told; idle; check holds; remembers after
                  spool gone; run; whole; check gone; remembers gone"
             ),
             Then::Gone => {
-                format!("{begin}; dies {number}; spool gone; run; whole; check gone; remembers gone; idle")
+                format!("{begin}dies {number}; spool gone; run; whole; check gone; remembers gone; idle")
             }
             Then::Cut => {
                 self.cut(site, number, &begin)?;
@@ -222,7 +222,7 @@ impl Case {
     fn cut(&self, site: &Site, number: usize, begin: &str) -> Result<(), String> {
         // The server outlives the host, and would bring the newest commit when the agent starts.
         let script = format!(
-            "{begin}; systemctl mask abide-fetch 2>/dev/null
+            "{begin}systemctl mask abide-fetch 2>/dev/null
              ABIDE_WAIT_AT={number} abide sync --no-fetch >/run/waiting 2>&1"
         );
         std::thread::scope(|scope| {
