@@ -65,6 +65,7 @@ pub trait Effector {
     /// What there is of packages (`package`) or accounts (`user`, `group`), in a few words: those of something that is not there begin
     /// with `absent`. Those of a package change whenever its version or its state does. A name without words could not be looked at.
     fn look(&mut self, verb: &str, names: &BTreeSet<String>) -> BTreeMap<String, String>;
+
     /// One package transaction; all actions have the same options. One answer for each; progress goes to `say`.
     fn packages(&mut self, actions: &[PackageAction], say: &mut Tell<'_>) -> Vec<Result<(), Problem>>;
     /// Changes units: masks and enablement first, then all jobs at once. One answer for each.
