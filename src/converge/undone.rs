@@ -16,10 +16,10 @@ pub(super) struct Undone {
     waiting: BTreeSet<ResourceId>,
     /// Word of changes could not be delivered, such as a restart. It stays owed, whatever else is judged.
     owed: bool,
-    /// What left the branch was not removed, though this host removes such things.
-    removals: bool,
-    /// Something that left the branch is still there, for whatever reason.
+    /// Something that left the branch is still there.
     stays: bool,
+    /// This host removes such things.
+    prunes: bool,
     /// The run was limited to some resources, or told to leave some.
     limited: bool,
 }
@@ -39,8 +39,8 @@ impl Undone {
             failed: steps(failed).chain(unplanned.chain(blocked).cloned()).collect(),
             waiting: steps(|outcome| *outcome == StepOutcome::Waiting).collect(),
             owed: !outcome.problems.is_empty(),
-            removals: prunes && plan.prune_refused.is_some(),
             stays: plan.prune_refused.is_some(),
+            prunes,
             limited: !request.only.is_empty() || !request.left.is_empty(),
         }
     }
@@ -62,7 +62,8 @@ impl Undone {
 
     /// Everything was done but for what waits on purpose.
     pub(super) fn only_waits(&self) -> bool {
-        self.failed.is_empty() && !self.owed && !self.removals && !self.limited
+        let removals = self.stays && self.prunes;
+        self.failed.is_empty() && !self.owed && !removals && !self.limited
     }
 }
 
