@@ -31,7 +31,7 @@ struct Leaf {
 pub fn run(global: &Global, _arguments: &Arguments) -> Answer {
     need_root("reading the state")?;
     let paths = global.paths();
-    let desired = Desired::load_any(&paths.desired()).ok_or(CommandError::NothingManaged)?;
+    let (_, desired) = Desired::load(&paths.desired()).ok_or(CommandError::NothingManaged)?;
     let run: RunStatus = load(&paths.status()).unwrap_or_default();
     let mut roles: BTreeMap<&str, Vec<Leaf>> = BTreeMap::new();
     for declared in &desired.rendered().resources {

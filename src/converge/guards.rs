@@ -101,10 +101,9 @@ impl Run<'_> {
     ) -> Result<Option<Target>, Problem> {
         let nothing = plan.steps.is_empty() && plan.prune_refused.is_none();
         // Without anything in force there is nothing to wait with, and the same commit rendered anew is not news.
-        let in_force =
-            if target.known || nothing { None } else { Desired::load_any(&self.site.paths.desired()) };
+        let in_force = if target.known || nothing { None } else { Desired::load(&self.site.paths.desired()) };
         let commit = target.desired.revision().commit.clone();
-        if in_force.is_none_or(|in_force| in_force.revision().commit == commit) {
+        if in_force.is_none_or(|(_, in_force)| in_force.revision().commit == commit) {
             return Ok(None);
         }
         let verdict = gate.judge(Activity::Revisions, clock::now());

@@ -27,7 +27,7 @@ use before::Originals;
 
 use crate::apply::{self, Contents, Outcome, host::LocalHost};
 use crate::error::Problem;
-use crate::manifest::{CacheKey, Desired, node::nearest};
+use crate::manifest::{CacheKey, Desired, Reading, node::nearest};
 use crate::plan::{self, Plan};
 use crate::progress::Tell;
 use crate::report::status::RunStatus;
@@ -224,6 +224,8 @@ struct Run<'a> {
     store: Option<Store>,
     host: Host,
     fingerprints: Fingerprints,
+    /// The desired state that is in force, until it is asked for.
+    reading: Option<Reading>,
     facts: Facts,
     recorder: Recorder,
     /// What the host is to be judged by cannot be read: what was enforced last stays, and nothing new is looked at.
@@ -266,6 +268,7 @@ impl<'a> Run<'a> {
         State::prepare(&site.paths.state)?;
         let lock = site.lock(progress)?;
         sweep(site);
+        let reading = Some(Reading::begin(site.paths.desired()));
         let mut state = State::open(&site.paths.state)?;
         state.check_copy()?;
         let mut recorder = Recorder::default();
@@ -291,6 +294,7 @@ impl<'a> Run<'a> {
             store,
             host,
             fingerprints,
+            reading,
             facts,
             recorder,
             frozen,

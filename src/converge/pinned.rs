@@ -94,16 +94,17 @@ impl Run<'_> {
             let key = CacheKey::new(&desired.revision().commit, &run.facts, &run.site.identity);
             Target { desired, key, known, pinned: true }
         };
-        let in_force = Desired::load_any(&self.site.paths.desired());
         if pin.whole
-            && let Some(desired) = in_force.filter(|desired| desired.revision().commit == pin.commit)
+            && let Some((_, desired)) = self.in_force()
+            && desired.revision().commit == pin.commit
         {
             self.recorder.about(desired.revision());
             return Ok(Some(target(desired, self, true)));
         }
         let path = self.site.paths.generations().join(pin.generation.to_string());
-        let desired = Desired::load_any(&path).filter(|desired| desired.revision().commit == pin.commit);
-        let Some(mut desired) = desired.or_else(|| self.render_anew(pin)) else { return Ok(None) };
+        let kept = Desired::load(&path).map(|(_, desired)| desired);
+        let kept = kept.filter(|desired| desired.revision().commit == pin.commit);
+        let Some(mut desired) = kept.or_else(|| self.render_anew(pin)) else { return Ok(None) };
         let originals = self.originals_since(pin.generation)?;
         desired.bring_back(originals.declared);
         desired.keep_versions(&originals.versions);

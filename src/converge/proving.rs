@@ -150,9 +150,10 @@ impl Run<'_> {
 
     /// What the proven commit says for this host; what was enforced last, when it says nothing that can be read.
     pub(super) fn desire(&mut self, proof: Proof) -> Result<Option<Target>, Problem> {
-        let path = self.site.paths.desired();
         let key = CacheKey::new(&proof.commit, &self.facts, &self.site.identity);
-        if let Some(desired) = Desired::load(&path, &key) {
+        if let Some((made_of, desired)) = self.in_force()
+            && made_of == key
+        {
             self.recorder.about(desired.revision());
             return Ok(Some(Target { desired, key, known: true, pinned: false }));
         }
@@ -210,9 +211,18 @@ impl Run<'_> {
         Ok(self.last())
     }
 
+    /// The desired state that was enforced last, with what it was made of: as it was read while the run began, or, once that is taken,
+    /// read again.
+    pub(super) fn in_force(&mut self) -> Option<(CacheKey, Desired)> {
+        match self.reading.take() {
+            Some(reading) => reading.finish(),
+            None => Desired::load(&self.site.paths.desired()),
+        }
+    }
+
     /// What was enforced last, which may be the same commit as it was rendered for other facts.
     pub(super) fn last(&mut self) -> Option<Target> {
-        let Some(desired) = Desired::load_any(&self.site.paths.desired()) else {
+        let Some((_, desired)) = self.in_force() else {
             // A lost state says itself what is to be done.
             if !self.lost {
                 self.recorder.keep(ConvergeError::NothingToEnforce.into());

@@ -100,23 +100,31 @@ impl Desired {
         crate::system::replace::replace(path, &bytes, 0o600)
     }
 
-    /// Reads the file back; `None` when there is none for this key, or it is damaged.
-    pub fn load(path: &Path, key: &CacheKey) -> Option<Desired> {
-        Desired::load_if(path, |known| known == key)
-    }
-
-    /// Reads the file back whatever it was made of: the state that was enforced last.
-    pub fn load_any(path: &Path) -> Option<Desired> {
-        Desired::load_if(path, |_| true)
-    }
-
-    fn load_if(path: &Path, wanted: impl FnOnce(&CacheKey) -> bool) -> Option<Desired> {
+    /// Reads the file back, with what it was made of; `None` when there is none, or it is damaged.
+    pub fn load(path: &Path) -> Option<(CacheKey, Desired)> {
         let bytes = std::fs::read(path).ok()?;
-        let (known, _, desired) = parts(&bytes)?;
-        if !wanted(&known) {
-            return None;
+        let (key, _, desired) = parts(&bytes)?;
+        Some((key, postcard::from_bytes(desired).ok()?))
+    }
+}
+
+/// A desired state that is being read, which for thousands of resources takes milliseconds in which other things can be done.
+pub struct Reading {
+    thread: std::thread::JoinHandle<Option<(CacheKey, Desired)>>,
+}
+
+impl Reading {
+    /// Begins to read the file.
+    pub fn begin(path: PathBuf) -> Reading {
+        Reading { thread: std::thread::spawn(move || Desired::load(&path)) }
+    }
+
+    /// Waits for it: as [`Desired::load`].
+    pub fn finish(self) -> Option<(CacheKey, Desired)> {
+        match self.thread.join() {
+            Ok(read) => read,
+            Err(panic) => std::panic::resume_unwind(panic),
         }
-        postcard::from_bytes(desired).ok()
     }
 }
 
@@ -164,34 +172,26 @@ mod tests {
         let watched = Watched { paths: ["/etc/many/1".into()].into(), packages: true, ..Watched::default() };
         desired.save(&path, &key(), &watched).unwrap();
         assert_eq!(Watched::load(&path), Some(watched));
-        assert_eq!(Desired::load(&path, &key()), Some(desired));
+        assert_eq!(Desired::load(&path), Some((key(), desired)));
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     }
 
     #[test]
-    fn another_key_or_a_flipped_bit_means_none() {
+    fn a_flipped_bit_means_none() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("desired");
-        assert_eq!(Desired::load(&path, &key()), None);
+        assert_eq!(Desired::load(&path), None);
         desired(3).save(&path, &key(), &Watched::default()).unwrap();
-        for other in [
-            CacheKey { commit: "x".into(), ..key() },
-            CacheKey { facts: "x".into(), ..key() },
-            CacheKey { settings: "x".into(), ..key() },
-            CacheKey { version: "x".into(), ..key() },
-        ] {
-            assert_eq!(Desired::load(&path, &other), None);
-        }
         let good = std::fs::read(&path).unwrap();
         for position in 0..good.len() {
             let mut bad = good.clone();
             bad[position] ^= 1;
             std::fs::write(&path, &bad).unwrap();
-            assert_eq!(Desired::load(&path, &key()), None, "byte {position}");
+            assert_eq!(Desired::load(&path), None, "byte {position}");
         }
         for length in [0, 5, 11, good.len() - 1] {
             std::fs::write(&path, &good[..length]).unwrap();
-            assert_eq!(Desired::load(&path, &key()), None);
+            assert_eq!(Desired::load(&path), None);
         }
     }
 }

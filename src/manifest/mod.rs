@@ -25,7 +25,7 @@ pub mod tree;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashSet};
 
-pub use cache::{CacheKey, Watched};
+pub use cache::{CacheKey, Reading, Watched};
 pub use declare::Shown;
 pub use diagnostic::{Diagnostic, Diagnostics, Severity};
 pub use health::{Health, Probe};

@@ -34,7 +34,7 @@ pub(crate) fn refuses<R: Resource>(name: &str, table: &str, message: &str, point
 
 /// A host on which nothing but this path is known.
 pub(crate) fn path(path: &str, state: PathState) -> Observed {
-    Observed { paths: [(path.into(), state)].into(), ..Observed::default() }
+    Observed { paths: [(path.into(), state)].into_iter().collect(), ..Observed::default() }
 }
 
 /// Something plain of this type, root's, mode 0644.

@@ -8,12 +8,15 @@ use std::path::{Path, PathBuf};
 
 use super::packages::VersionOrder;
 
+/// What belongs to each of thousands of paths. Not ordered, since comparing paths goes through their components, which costs more than
+/// looking at them does: whoever needs an order makes one. Hashed quickly, since the paths come from a branch that is proven.
+pub type ByPath<T> = HashMap<PathBuf, T, foldhash::fast::RandomState>;
+
 /// Everything that a desired state needs to know, collected from all resources before the host is asked.
 #[derive(Debug, Default)]
 pub struct Needs {
-    /// Paths to look at, and what of them. A `HashMap`, since comparing paths goes through their components, which costs more than
-    /// looking at them does; whoever needs an order makes one.
-    pub paths: HashMap<PathBuf, PathNeed>,
+    /// Paths to look at, and what of them.
+    pub paths: ByPath<PathNeed>,
     /// Packages by name.
     pub packages: BTreeSet<String>,
     /// Of those packages, the ones whose versions on offer matter even when the installed one would do (`latest`), with the version
@@ -44,15 +47,9 @@ pub struct PathNeed {
 impl Needs {
     /// Asks for a path; needs for the same path add up.
     pub fn path(&mut self, path: &Path, need: PathNeed) {
-        match self.paths.get_mut(path) {
-            Some(known) => {
-                known.content |= need.content;
-                known.extended |= need.extended;
-            }
-            None => {
-                self.paths.insert(path.to_owned(), need);
-            }
-        }
+        let known = self.paths.entry(path.to_owned()).or_default();
+        known.content |= need.content;
+        known.extended |= need.extended;
     }
 }
 
@@ -71,7 +68,7 @@ pub struct Guard {
 #[derive(Debug, Default)]
 pub struct Observed {
     /// Answers for paths. Missing from the map: was not asked for.
-    pub paths: HashMap<PathBuf, PathState>,
+    pub paths: ByPath<PathState>,
     /// Answers for packages.
     pub packages: BTreeMap<String, PackageState>,
     /// How the package manager that gave them orders versions.

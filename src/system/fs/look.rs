@@ -3,7 +3,6 @@
 use rustix::fs::{AtFlags, CWD, FileType as RawType, Mode, OFlags, Statx, StatxAttributes, StatxFlags};
 use rustix::io::Errno;
 use sha2::{Digest, Sha256};
-use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
@@ -14,7 +13,7 @@ use super::extended;
 use super::fingerprint::{Findings, Fingerprints, Identity};
 use super::parent::{Parents, WayError, split};
 use crate::system::clock;
-use crate::system::observe::{FileType, PathNeed, PathState, Present};
+use crate::system::observe::{ByPath, FileType, PathNeed, PathState, Present};
 
 /// Whether content is hashed although the cache knows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,10 +41,10 @@ const TRIES: u32 = 3;
 
 /// Looks at every path once. Parents are opened once each; content is hashed unless the cache knows it.
 pub fn observe(
-    needs: &HashMap<PathBuf, PathNeed>,
+    needs: &ByPath<PathNeed>,
     fingerprints: &mut Fingerprints,
     rehash: Rehash,
-) -> HashMap<PathBuf, PathState> {
+) -> ByPath<PathState> {
     let mut asked: Vec<(&PathBuf, PathNeed)> = needs.iter().map(|(path, need)| (path, *need)).collect();
     // By bytes: what is in one directory is together, and that is all that is needed.
     asked.sort_unstable_by(|(left, _), (right, _)| left.as_os_str().cmp(right.as_os_str()));
@@ -63,7 +62,7 @@ pub fn observe(
             vec![own, other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))]
         })
     };
-    let mut states = HashMap::with_capacity(asked.len());
+    let mut states = ByPath::with_capacity_and_hasher(asked.len(), Default::default());
     let mut learnt = Vec::with_capacity(parts.len());
     for (answers, findings) in parts {
         states.extend(answers.into_iter().map(|(path, state)| (path.clone(), state)));

@@ -167,14 +167,14 @@ type Answer = Result<(Systemd, BTreeMap<String, UnitState>), SystemdError>;
 
 /// A thread that connects to systemd and then observes units, while the desired state is read, and files and packages are looked at.
 pub struct Background {
-    names: mpsc::Sender<BTreeSet<String>>,
+    names: mpsc::SyncSender<BTreeSet<String>>,
     thread: std::thread::JoinHandle<Answer>,
 }
 
 impl Background {
     /// Begins; with the connection that there is, or by making one.
     pub fn begin(systemd: Option<Systemd>) -> Background {
-        let (names, asked) = mpsc::channel();
+        let (names, asked) = mpsc::sync_channel(0);
         let thread = std::thread::spawn(move || {
             let systemd = match systemd {
                 Some(systemd) => systemd,
@@ -190,7 +190,8 @@ impl Background {
         Background { names, thread }
     }
 
-    /// Asks for the state of these units, once.
+    /// Asks for the state of these units, once. Returns when the thread has taken the question, so that it gets the processor before the
+    /// caller goes on: systemd shall answer while files are looked at, not after.
     pub fn ask(&self, names: BTreeSet<String>) {
         // A thread that ended has a reason, which `finish` tells.
         let _ = self.names.send(names);

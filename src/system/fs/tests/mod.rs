@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use crate::plan::{Attributes, WriteFile};
 use crate::resource::{Content, ContentOrigin};
-use crate::system::observe::{FileType, PathNeed, PathState, Present};
+use crate::system::observe::{ByPath, FileType, PathNeed, PathState, Present};
 
 /// Whether we are root; says that the test is skipped if not.
 fn root() -> bool {

@@ -1,7 +1,6 @@
 //! Observation: the way to a path, hashes, the cache, listings, extended attributes.
 
 use sha2::{Digest, Sha256};
-use std::collections::HashMap;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -49,7 +48,7 @@ fn a_way_is_followed_only_where_root_alone_can_redirect_it() {
         ("relative".into(), Some(PathState::Unreadable("it is not a plain absolute path".into()))),
     ] {
         let alone = look(&path, content());
-        let needs = HashMap::from([(path.clone(), content()), (at("real/file"), content())]);
+        let needs = ByPath::from_iter([(path.clone(), content()), (at("real/file"), content())]);
         let together = observe(&needs, &mut Fingerprints::default(), Rehash::Never).remove(&path).unwrap();
         assert_eq!(alone, together, "{}", path.display());
         match expected {
@@ -70,7 +69,7 @@ fn usr_merged_ways_work() {
 #[test]
 fn hashes_are_those_of_the_bytes() {
     let folder = folder();
-    let mut needs = HashMap::new();
+    let mut needs = ByPath::default();
     // Around the buffer's size, and enough files for two threads.
     let sizes = [0, 1, 65535, 65536, 65537, 200_000].into_iter().chain(100..400);
     for (number, size) in sizes.enumerate() {
@@ -114,7 +113,7 @@ fn a_fresh_file_is_not_trusted_to_the_cache() {
     std::fs::write(&path, "one").unwrap();
     // Old by its modification time, fresh by its change time.
     age(&path, Duration::from_nanos(2 * MARGIN as u64));
-    let needs = HashMap::from([(path.clone(), content())]);
+    let needs = ByPath::from_iter([(path.clone(), content())]);
     let mut fingerprints = Fingerprints::default();
     observe(&needs, &mut fingerprints, Rehash::Never);
     assert!(fingerprints.is_empty(), "another write within the clock's tick would go unseen");
@@ -124,7 +123,7 @@ fn a_fresh_file_is_not_trusted_to_the_cache() {
 fn a_settled_file_is_hashed_once_and_again_when_anything_changes() {
     // `/etc/passwd`-like: something on this host that has not changed for seconds.
     let path = std::env::current_exe().unwrap();
-    let needs = HashMap::from([(path.clone(), content())]);
+    let needs = ByPath::from_iter([(path.clone(), content())]);
     let mut fingerprints = Fingerprints::default();
     let first = observe(&needs, &mut fingerprints, Rehash::Never);
     if fingerprints.is_empty() {
@@ -142,7 +141,7 @@ fn a_settled_file_is_hashed_once_and_again_when_anything_changes() {
     bytes[end..].copy_from_slice(&sum[..16]);
     std::fs::write(&cache, bytes).unwrap();
     let mut forged = Fingerprints::load(&cache);
-    let hash = |states: &std::collections::HashMap<PathBuf, PathState>| match &states[&path] {
+    let hash = |states: &ByPath<PathState>| match &states[&path] {
         PathState::Present(present) => present.sha256,
         _ => None,
     };
