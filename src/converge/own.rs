@@ -1,16 +1,18 @@
 //! abide as one of the packages that it manages: what has to be known of a commit that may bring another version of it, and what is said
 //! of a version that did not work here.
 
+use super::planning::actions;
 use super::{Run, Target};
 use crate::error::Problem;
+use crate::plan::{PackageAction, Plan};
 use crate::report::EventKind;
-use crate::resource::ResourceId;
+use crate::resource::{Declared, ResourceId};
 use crate::state::{Cause, Standing};
 use crate::system::clock;
 use crate::system::observe::Observed;
 use crate::upgrade::{self, PACKAGE, Upgrade, UpgradeError};
 
-/// What was told of the newest version that is not taken.
+/// What was told of the version that is not taken.
 const SUBJECT: &str = "refused upgrade";
 
 impl Run<'_> {
@@ -45,30 +47,39 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// A version that did not work here is not what "latest" means, whichever commit says so: it would be taken and given back with every
-    /// commit, and each of them be given up with it. A still newer one is.
-    pub(super) fn pass_over(&mut self, target: &Target, observed: &mut Observed) -> Result<(), Problem> {
-        let follows = |declared: &crate::resource::Declared| declared.resource.follows_latest(PACKAGE);
-        if !target.desired.rendered().resources.iter().any(follows) {
-            return Ok(());
+    /// Where the archives choose the version, one that did not work here is not chosen, whichever commit says so: it would be taken and
+    /// given back with every commit, and each of them be given up with it. Another one is. Whether it was this plan's choice, so that
+    /// there has to be another plan.
+    pub(super) fn pass_over(
+        &mut self,
+        target: &Target,
+        plan: &Plan,
+        observed: &mut Observed,
+    ) -> Result<bool, Problem> {
+        let chosen = |declared: &Declared| declared.resource.lets_archives_choose(PACKAGE);
+        if !target.desired.rendered().resources.iter().any(chosen) {
+            return Ok(false);
         }
         let refused = self.state.refused_upgrade()?.filter(|refused| refused.version.is_some());
-        let passed = observed.packages.get_mut(PACKAGE).zip(refused).filter(|(state, refused)| {
-            state.candidate == refused.version && state.installed != refused.version
-        });
-        let Some((state, refused)) = passed else {
+        let own = actions(plan).map(|(_, action)| action).find(|action| upgrade::is_own(action));
+        let passed = own.zip(refused).filter(|(action, refused)| action.version == refused.version);
+        let Some((PackageAction { name, .. }, refused)) = passed else {
             self.news(SUBJECT, "")?;
-            return Ok(());
+            return Ok(false);
         };
-        let version = state.candidate.take().unwrap_or_default();
+        if let Some(state) = observed.packages.get_mut(name) {
+            state.candidate.take_if(|version| Some(&*version) == refused.version.as_ref());
+            state.available.retain(|version| Some(version) != refused.version.as_ref());
+        }
+        let version = refused.version.unwrap_or_default();
         let problem = Problem::from(UpgradeError::Refused { reason: refused.reason.what });
         if self.news(SUBJECT, &version)? {
-            let (id, what) = (ResourceId::new("package", PACKAGE), format!("{version} is passed over"));
+            let (id, what) = (ResourceId::new("package", name), format!("{version} is passed over"));
             let message = problem.to_string();
             self.recorder.tell_resource(EventKind::ResourceFailed, &id, &what, message, clock::now());
         }
         self.recorder.keep(problem);
-        Ok(())
+        Ok(true)
     }
 
     /// What this run has learned outlives a version that it has brought and that does not work.

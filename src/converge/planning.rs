@@ -74,8 +74,10 @@ impl Run<'_> {
         let mut plan = plan::make(resources, &inventory, &observed, &scope)?;
         match self.consult(&plan, &needs.offers, &mut observed, progress) {
             Ok(true) => {
-                self.pass_over(target, &mut observed)?;
                 plan = plan::make(resources, &inventory, &observed, &scope)?;
+                if self.pass_over(target, &plan, &mut observed)? {
+                    plan = plan::make(resources, &inventory, &observed, &scope)?;
+                }
             }
             Ok(false) => {}
             // Without the archives there is no installing; everything else is kept as declared.
@@ -269,7 +271,7 @@ fn unasked_removals(simulation: Simulation, actions: &[PackageAction]) -> Vec<St
 }
 
 /// Every package action of a plan, with the position of its step.
-fn actions(plan: &Plan) -> impl Iterator<Item = (usize, &PackageAction)> {
+pub(super) fn actions(plan: &Plan) -> impl Iterator<Item = (usize, &PackageAction)> {
     plan.steps.iter().enumerate().flat_map(|(position, step)| {
         step.change.effects.iter().filter_map(move |effect| match effect {
             Effect::Package(action) => Some((position, action)),

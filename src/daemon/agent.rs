@@ -7,23 +7,22 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinHandle;
 use tokio::time::sleep_until;
 
+use super::attention::{Attention, Heard};
 use super::drift::{Drift, Fights};
 use super::poll::{self, Poll};
 use super::program::{self, Renewal, Renewer};
-use super::schedule::{self, Tries};
+use super::schedule;
 use super::supervisor::{notify, watchdog};
-use super::watch::{Armed, Source, Watches};
+use super::watch::Source;
 use super::{DaemonError, OtherSide, runs};
 use crate::config::{self, Paths, Settings};
 use crate::error::Problem;
-use crate::manifest::Watched;
 use crate::report::status::{AgentStatus, RunStatus, TrialStatus, load, save};
 use crate::report::{Event, EventKind, journal};
 use crate::resource::ResourceId;
 use crate::source::Note;
 use crate::state::Cause;
 use crate::system::sandbox::{self, Rules, Surroundings};
-use crate::system::systemd::{self, SystemdError, UnitEvent, UnitWatch};
 use crate::system::{clock, packages, writer};
 
 /// Whoever waits for the remote to be reached again polls after this, whatever the back-off says.
@@ -35,19 +34,11 @@ const PACKAGES: Duration = Duration::from_millis(250);
 /// While not everything can be watched, the whole host is looked at so often.
 const BLIND_CHECK: Duration = Duration::from_secs(60);
 
-/// The first and the longest time to the next try to listen to units.
-const LISTEN_AGAIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
-
 /// The agent.
 pub struct Agent {
     paths: Paths,
     settings: Settings,
-    /// `None`: the system has no inotify left, and drift is healed by the periodic check.
-    watches: Option<Watches>,
-    units: Option<UnitWatch>,
-    /// When to try again to listen to units, after it failed.
-    listen_at: Option<Instant>,
-    listening: Tries,
+    attention: Attention,
     status: AgentStatus,
     drift: Drift,
     polling: Option<JoinHandle<Poll>>,
@@ -130,10 +121,7 @@ impl Agent {
             ..AgentStatus::default()
         };
         Agent {
-            watches: None,
-            units: None,
-            listen_at: None,
-            listening: Tries::new(LISTEN_AGAIN.0),
+            attention: Attention::new(),
             status,
             drift: Drift::default(),
             polling: None,
@@ -165,7 +153,7 @@ impl Agent {
             if !self.renew().await {
                 self.start_due();
             }
-            if self.listen_at.take_if(|at| *at <= clock::moment()).is_some() {
+            if self.attention.is_due(clock::moment()) {
                 self.watch().await;
             }
             self.publish();
@@ -177,8 +165,7 @@ impl Agent {
                 () = sleep_until(clock::due(self.next_wake()).into()) => {}
                 poll = finished(&mut self.polling) => self.polled(poll),
                 result = run_finished(&mut self.running) => self.ran(result).await,
-                event = changed(&mut self.watches), if self.settings.agent.events => self.heard(event),
-                event = next_unit(&mut self.units), if self.settings.agent.events => self.heard_unit(event),
+                heard = self.attention.heard(), if self.settings.agent.events => self.heard(heard),
             }
         }
         Ok(())
@@ -300,7 +287,7 @@ impl Agent {
         if let Some(wake) = self.renewer.wake() {
             return wake;
         }
-        for other in self.drift.next().into_iter().chain(self.listen_at) {
+        for other in self.drift.next().into_iter().chain(self.attention.again()) {
             next = next.min(other);
         }
         if self.polling.is_none() {
@@ -325,31 +312,11 @@ impl Agent {
     }
 
     /// Something happened to what is watched.
-    fn heard(&mut self, event: std::io::Result<BTreeSet<Source>>) {
-        let sources = event.unwrap_or_else(|error| {
-            tracing::debug!(target: "abide", "file events broke off: {error}");
-            // The run that follows is followed by new watches.
-            self.watches = None;
-            [Source::Anywhere].into()
-        });
-        if sources.contains(&Source::Anywhere) {
+    fn heard(&mut self, heard: Heard) {
+        if heard.lost {
             self.tell(EventKind::EventsLost, "file events were lost: looking at everything".into());
         }
-        self.happened(sources);
-    }
-
-    /// Something happened to units.
-    fn heard_unit(&mut self, event: Result<UnitEvent, SystemdError>) {
-        let source = match event {
-            Ok(UnitEvent::Changed(unit)) => Source::Unit(unit),
-            Ok(UnitEvent::FilesChanged) => Source::Unit("unit files".into()),
-            Err(error) => {
-                tracing::debug!(target: "abide", "signals of units broke off: {error}");
-                self.units = None;
-                Source::Anywhere
-            }
-        };
-        self.happened([source].into());
+        self.happened(heard.sources);
     }
 
     fn happened(&mut self, sources: BTreeSet<Source>) {
@@ -445,64 +412,16 @@ impl Agent {
         if !self.settings.agent.events {
             return;
         }
-        let watched = Watched::load(&self.paths.desired()).unwrap_or_default();
-        let mut paths = watched.paths;
-        // A run by an operator, or a change of the settings, changes what has to be watched.
-        paths.extend([self.paths.desired()]);
-        if watched.packages {
-            paths.extend(packages::databases());
-        }
-        paths.extend(systemd::enablement(&watched.units));
-        let count = watched.units.len();
-        let armed = self.watch_paths(&paths, &watched.folders);
-        let (fresh, missing) = match armed {
-            Ok(Armed { fresh, missing }) => (fresh, missing),
-            Err(error) => (false, Some(error)),
-        };
-        self.suffer(Trouble::Watch, missing.map(|error| DaemonError::Watch(error).into()));
-        let listening = self.listen(watched.units).await;
-        if fresh || listening {
+        let turned = self.attention.turn(&self.paths).await;
+        self.suffer(Trouble::Watch, turned.blind);
+        self.suffer(Trouble::Units, turned.deaf);
+        if turned.fresh {
             self.look_once_more();
         }
         if [Trouble::Watch, Trouble::Units].iter().any(|trouble| self.troubles.contains_key(trouble)) {
             self.next_check = self.next_check.min(clock::moment() + BLIND_CHECK);
         }
-        self.status.watches = self.watches.as_ref().map_or(0, Watches::len) + count;
-    }
-
-    fn watch_paths(
-        &mut self,
-        paths: &BTreeSet<PathBuf>,
-        folders: &BTreeSet<PathBuf>,
-    ) -> std::io::Result<Armed> {
-        let watches = match self.watches.take() {
-            Some(watches) => watches,
-            None => Watches::new()?,
-        };
-        Ok(self.watches.insert(watches).set(paths, folders))
-    }
-
-    /// Listens to these units; whether it has just begun to.
-    async fn listen(&mut self, units: BTreeSet<String>) -> bool {
-        if self.units.as_ref().is_some_and(|watch| *watch.units() == units) {
-            return false;
-        }
-        self.units = None;
-        let result = match units.is_empty() {
-            true => Ok(None),
-            false => systemd::watch(units).await.map(Some),
-        };
-        let (watch, error) = match result {
-            Ok(watch) => (watch, None),
-            Err(error) => (None, Some(error)),
-        };
-        match error {
-            Some(_) => self.listen_at = Some(clock::moment() + self.listening.failed(LISTEN_AGAIN.1)),
-            None => self.listening.succeeded(),
-        }
-        self.suffer(Trouble::Units, error.map(|error| DaemonError::Units(error).into()));
-        self.units = watch;
-        self.units.is_some()
+        self.status.watches = turned.count;
     }
 
     fn tell_fights(&mut self, fights: Fights) {
@@ -606,20 +525,6 @@ async fn run_finished(
             *task = None;
             (cause, result.unwrap_or_else(|error| Err(DaemonError::Task(error.to_string()).into())))
         }
-        None => std::future::pending().await,
-    }
-}
-
-async fn changed(watches: &mut Option<Watches>) -> std::io::Result<BTreeSet<Source>> {
-    match watches {
-        Some(watches) => watches.changed().await,
-        None => std::future::pending().await,
-    }
-}
-
-async fn next_unit(units: &mut Option<UnitWatch>) -> Result<UnitEvent, SystemdError> {
-    match units {
-        Some(watch) => watch.next().await,
         None => std::future::pending().await,
     }
 }

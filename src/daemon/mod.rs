@@ -4,6 +4,7 @@
 //! that its memory goes when it ends and a run that crashes leaves the agent watching.
 
 pub mod agent;
+mod attention;
 mod drift;
 pub mod poll;
 pub mod program;

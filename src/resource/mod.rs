@@ -57,9 +57,9 @@ macro_rules! kinds {
                     package.keep_version(versions);
                 }
             }
-            /// Whether it lets a package go to whatever version is the newest.
-            pub fn follows_latest(&self, name: &str) -> bool {
-                matches!(self, AnyResource::Package(package) if package.follows_latest(name))
+            /// Whether it leaves to the archives which version of a package it is: the newest, or the newest within bounds.
+            pub fn lets_archives_choose(&self, name: &str) -> bool {
+                matches!(self, AnyResource::Package(package) if package.lets_archives_choose(name))
             }
             /// What must be observed before this resource can be pruned.
             pub fn prune_needs(&self, needs: &mut Needs) {

@@ -309,9 +309,10 @@ impl Package {
         }
     }
 
-    /// Whether it lets the package of this name go to whatever version is the newest.
-    pub(super) fn follows_latest(&self, name: &str) -> bool {
-        self.ensure == PackageEnsure::Latest && self.name.split(':').next() == Some(name)
+    /// Whether it is about the package of this name, and leaves its version to the archives: the newest, or the newest within bounds.
+    pub(super) fn lets_archives_choose(&self, name: &str) -> bool {
+        let within = self.version.as_ref().is_some_and(|version| version.exact().is_none());
+        (within || self.ensure == PackageEnsure::Latest) && self.name.split(':').next() == Some(name)
     }
 
     /// The version to return to, when it is there already or the archives have it.

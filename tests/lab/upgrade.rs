@@ -372,6 +372,13 @@ fn the_latest_version_is_passed_over_when_it_did_not_work() {
         assert_eq!(version(&host, root), "1.0.0-1 installed");
         host.sh(&format!("test ! -e /var/lib/abide/guard && {told}")).success();
     }
+    // Bounds that nothing else on offer is within: the commit is refused before anything is done for it.
+    enrolled.publish("[package.abide]\nversion = \"> 1.0.0-1\"\n");
+    host.wait_for(&told.replace("E396", "E321"), SOON);
+    host.sh(&format!("test ! -e /var/lib/abide/guard && {told}")).success();
+    assert_eq!(version(&host, root), "1.0.0-1 installed");
+    enrolled.publish(&format!("{latest}[file.\"/etc/brought-later\"]\ncontent = \"x\"\n"));
+    host.wait_for("test -e /etc/brought-later", SOON);
     offer(&host, root, &["1.0.0", CRASHES, "2.0.0"]);
     host.sh("abide sync --no-fetch").success();
     assert_eq!(version(&host, root), "2.0.0-1 installed");
