@@ -3,6 +3,7 @@
 //! **Invariant:** whatever breaks off is begun anew, and what may have been missed meanwhile counts as heard.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use super::DaemonError;
@@ -83,11 +84,7 @@ impl Attention {
         }
     }
 
-    fn watch(
-        &mut self,
-        files: &BTreeSet<std::path::PathBuf>,
-        folders: &BTreeSet<std::path::PathBuf>,
-    ) -> std::io::Result<Armed> {
+    fn watch(&mut self, files: &BTreeSet<PathBuf>, folders: &BTreeSet<PathBuf>) -> std::io::Result<Armed> {
         let watches = match self.files.take() {
             Some(watches) => watches,
             None => Watches::new()?,

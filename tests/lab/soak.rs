@@ -25,6 +25,7 @@ use crate::support::site::{FLEET, ROLE, trust};
 use archive::Archive;
 use disk::StateDisk;
 use fleet::Model;
+use operations::Planned;
 
 /// Simulated seconds that pass in one.
 const USUAL_RATE: u64 = 150;
@@ -137,14 +138,18 @@ fn hosts_converge_after_a_day_of_everything() {
     );
     let mut soak = Soak::new(seed, hosts, rate);
     soak.converged("at the beginning");
-    // Agents may be ended in the first half only, so that what grows in them shows in the second.
-    soak.operate(0, hours * 3600 / 2, true);
+    // Agents may be ended in the first half only, so that what grows in them shows in the second, once they have seen something of
+    // everything.
+    let half = hours * 3600 / 2;
+    soak.operate(half, true, Soak::planned(true));
     soak.calm();
     soak.converged("after the first half");
     soak.age();
+    soak.operate(half / 4, false, &[]);
+    soak.calm();
+    soak.converged("once warm");
     let warm = soak.measured();
-    let middle = soak.passed();
-    soak.operate(middle, middle + hours * 3600 / 2, false);
+    soak.operate(half * 3 / 4, false, Soak::planned(false));
     soak.calm();
     soak.converged("at the end");
     let end = soak.measured();
@@ -241,10 +246,11 @@ impl Soak {
         self.log.lines.push(format!("{:02}:{:02} {text}", passed / 3600, passed / 60 % 60));
     }
 
-    /// Operations at random moments, and those that are planned, until so many simulated seconds have passed.
-    fn operate(&mut self, from: u64, until: u64, deadly: bool) {
-        let share = until.saturating_sub(from);
-        let mut planned = Soak::planned(deadly).iter().peekable();
+    /// Operations at random moments, and those that are planned, for so many simulated seconds.
+    fn operate(&mut self, share: u64, deadly: bool, planned: Planned) {
+        let from = self.passed();
+        let until = from + share;
+        let mut planned = planned.iter().peekable();
         while self.passed() < until {
             let passed = self.passed();
             match planned.next_if(|(percent, _)| passed >= from + share * percent / 100) {

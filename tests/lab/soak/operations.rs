@@ -6,7 +6,7 @@ use super::Soak;
 use super::fleet::Model;
 
 /// What happens in any case, since a short soak might go without: after how many hundredths of a half, and what.
-type Planned = &'static [(u64, fn(&mut Soak))];
+pub(super) type Planned = &'static [(u64, fn(&mut Soak))];
 
 /// In the half in which agents are ended.
 const DEADLY: Planned = &[
