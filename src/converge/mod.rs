@@ -274,10 +274,7 @@ impl<'a> Run<'a> {
         let mut recorder = Recorder::default();
         recorder.status.cause = request.cause.word().to_owned();
         recorder.status.sandbox.clone_from(&request.sandbox);
-        if request.dry_run {
-            // Whose the things are that a dead run made has to be known here, too; closing that run is left to one that changes the host.
-            let _ = state.settle().map_err(|error| recorder.keep(error.into()));
-        } else {
+        if !request.dry_run {
             recover(&mut state, &mut effector(&mut host, site), &mut recorder)?;
         }
         for problem in site.problems.iter().cloned() {

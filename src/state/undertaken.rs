@@ -43,7 +43,8 @@ pub struct Untold {
 }
 
 impl State {
-    /// Takes what dead runs have undertaken into the inventory. What they are known to have done and did not tell; `None` when they
+    /// Takes what dead runs have undertaken into the inventory: for whoever has recovered them, since what turned out not to be changed
+    /// has left by then, and a declaration that was never brought about is not what is on the host. What they are known to have done and did not tell; `None` when they
     /// left nothing behind, which is when nothing is written.
     ///
     /// # Errors
