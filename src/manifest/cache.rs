@@ -177,11 +177,19 @@ mod tests {
     }
 
     #[test]
-    fn a_flipped_bit_means_none() {
+    fn another_key_shows_and_a_flipped_bit_means_none() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("desired");
         assert_eq!(Desired::load(&path), None);
         desired(3).save(&path, &key(), &Watched::default()).unwrap();
+        for other in [
+            CacheKey { commit: "x".into(), ..key() },
+            CacheKey { facts: "x".into(), ..key() },
+            CacheKey { settings: "x".into(), ..key() },
+            CacheKey { version: "x".into(), ..key() },
+        ] {
+            assert_ne!(Desired::load(&path).unwrap().0, other);
+        }
         let good = std::fs::read(&path).unwrap();
         for position in 0..good.len() {
             let mut bad = good.clone();
